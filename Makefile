@@ -1,0 +1,45 @@
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run build lint compose test e2e stack clean-local tools install
+
+BINARIES := $(CURDIR)/target/debug
+# The tests that start the programs themselves find them here.
+export STOCKALERT_BIN_DIR := $(BINARIES)
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: tools ## everything in one process, with a demo user: no server, no account
+	cargo run -p stockalert --bin stockalert -- up --demo
+
+build: tools ## every program, for development
+	cargo build --workspace --bins
+
+lint: ## format, clippy, documentation
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --workspace
+
+compose: ## check docker-compose.yaml against its own rules
+	deploy/check-compose
+
+test: install compose lint build ## every check and every test, on private Kafka and MariaDB servers
+	deploy/local/with-servers cargo test --workspace -- --include-ignored
+
+e2e: install build ## the whole-system tests alone, with their output
+	deploy/local/with-servers cargo test -p e2e -- --ignored --nocapture
+
+stack: install build ## Kafka, MariaDB and every service as its own process, until Ctrl-C; data in .stack/
+	deploy/local/stack
+
+clean-local: ## stop what `make stack` left, delete its data and the downloaded Kafka
+	deploy/local/servers stop .stack/servers
+	rm -rf .stack deploy/local/target
+
+# Says which tools are missing and how to get them.
+tools:
+	@deploy/local/tools build
+
+# The same, and gets those that can be installed: Debian packages, and Kafka's jars by Maven.
+install:
+	@deploy/local/servers install
