@@ -1,0 +1,32 @@
+//! What the system is about, without I/O: each type can only hold a value that makes sense, and is made through
+//! `FromStr` or `TryFrom` with an error that names the value, the reason and the remedy.
+
+mod alert;
+mod chat;
+mod email;
+mod ids;
+mod note;
+mod price;
+mod quote;
+mod range;
+mod reminder_interval;
+mod rule;
+mod ticker;
+mod timestamp;
+mod token;
+mod user;
+
+pub use alert::{Alert, AlertPosition, ParseAlertPositionError, Side};
+pub use chat::ChatId;
+pub use email::{Email, ParseEmailError};
+pub use ids::{DeliveryId, ParseIdError, RuleId, UserId};
+pub use note::{Note, ParseNoteError};
+pub use price::{ParsePriceError, Price};
+pub use quote::{Quote, TickerMark, TradeSide};
+pub use range::{Range, RangeError};
+pub use reminder_interval::{ParseReminderIntervalError, ReminderInterval};
+pub use rule::{NewRule, Rule, RuleChange, RuleSnapshot, RuleVersion};
+pub use ticker::{ParseTickerError, Ticker};
+pub use timestamp::{ParseTimestampError, Timestamp};
+pub use token::{Token, TokenHash};
+pub use user::User;

@@ -1,0 +1,46 @@
+use super::{Price, Ticker, Timestamp};
+
+/// Which side initiated a trade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TradeSide {
+    /// The buyer.
+    Buy,
+    /// The seller.
+    Sell,
+}
+
+/// A price of a ticker at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quote {
+    /// Of what.
+    pub ticker: Ticker,
+    /// In `currency`.
+    pub price: Price,
+    /// As the source spells it ("GBp" is pence, not "GBP"); empty: not known. At most 16 characters.
+    pub currency: String,
+    /// Traded amount in units of 1e-8, not negative.
+    pub volume: Option<i64>,
+    /// Who initiated the trade, where the source knows.
+    pub trade_side: Option<TradeSide>,
+    /// When the price was made, by the source's clock.
+    pub event_time: Timestamp,
+    /// When it entered this system.
+    pub ingest_time: Timestamp,
+    /// The provider's name, at most 32 characters.
+    pub source: String,
+}
+
+/// The last evaluated quote of a ticker: what the `tickers` topic keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TickerMark {
+    /// Of what.
+    pub ticker: Ticker,
+    /// Its price.
+    pub price: Price,
+    /// By the source's clock.
+    pub event_time: Timestamp,
+    /// When it entered this system.
+    pub ingest_time: Timestamp,
+    /// Its offset in the quotes topic.
+    pub offset: i64,
+}

@@ -1,0 +1,75 @@
+use crate::domain::{RuleId, Ticker};
+
+/// The store could not do its work. Not the caller's fault; trying again may help.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A setting can't work.
+    #[error("{0}")]
+    Setting(String),
+    /// The database answered with an error or not at all.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("the database's schema could not be brought up to date: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A row holds what this program never writes.
+    #[error("the table {table} holds a row that this program can't read: {reason}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// What is wrong with the row.
+        reason: String,
+    },
+    /// The task that ran a transaction died.
+    #[error("a database task ended early")]
+    Interrupted,
+}
+
+/// A command was refused, or the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// Somebody registered this address before.
+    #[error("this e-mail address is taken; use another, or the token given when it was registered")]
+    EmailTaken,
+    /// No such rule, or not the caller's.
+    #[error("there is no rule {0}; list your rules to see their ids")]
+    RuleNotFound(RuleId),
+    /// No such user any more.
+    #[error("there is no such user any more")]
+    UserNotFound,
+    /// The edit would leave a rule that makes no sense.
+    #[error(transparent)]
+    Range(#[from] crate::domain::RangeError),
+    /// The caller has as many rules as allowed.
+    #[error("you have {limit} rules, the most allowed; delete one first")]
+    TooManyRules {
+        /// How many are allowed for one user.
+        limit: u32,
+    },
+    /// The embedded log can't hold more.
+    #[error(
+        "the embedded log holds at most {limit} rules in all; delete some, or run on Kafka (KAFKA_BOOTSTRAP_SERVERS)"
+    )]
+    EmbeddedLogFull {
+        /// How many rules fit.
+        limit: u32,
+    },
+    /// The same request id came with another body before.
+    #[error("this request_id was used for another request in the last 24 hours; make a new one")]
+    RequestIdReused,
+    /// The one-time token is unknown, used or expired.
+    #[error("this link was used before, has expired or never existed; ask for a new one")]
+    LinkInvalid,
+    /// The ticker is not known (kept for texts that suggest one).
+    #[error("nothing is known of {0}")]
+    UnknownTicker(Ticker),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for CommandError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}

@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+pub mod domain;
+
+mod commands;
+mod dialect;
+mod error;
+mod history;
+mod leases;
+mod ledger;
+mod outbox;
+mod queries;
+mod store;
+
+pub use commands::{Caller, Commands, Idempotency, IssuedLink, Limits, Registration, RuleEdit, UserEdit};
+pub use error::{CommandError, StoreError};
+pub use history::QuoteHistory;
+pub use leases::{Lease, Leases};
+pub use ledger::{
+    ChatLink, ClaimedDelivery, DeliveryKind, Ledger, LedgerChange, MessageFacts, Outcome, OpenEpisode,
+};
+pub use outbox::{Outbox, OutboxEntry};
+pub use queries::{AlertView, Average, AverageRange, Page, Queries};
+pub use store::{Store, StoreSettings};

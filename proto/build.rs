@@ -1,0 +1,23 @@
+//! Compiles the .proto files without a system `protoc`.
+
+use std::path::PathBuf;
+use std::{env, error::Error, fs};
+
+use prost::Message as _;
+
+const FILES: [&str; 5] = [
+    "stockalert/v1/alert_service.proto",
+    "stockalert/v1/quote_service.proto",
+    "stockalert/v1/records.proto",
+    "stockalert/v1/rule_service.proto",
+    "stockalert/v1/user_service.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=stockalert");
+    let descriptors = protox::compile(FILES, ["."])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}
