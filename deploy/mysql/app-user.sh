@@ -6,7 +6,7 @@ set -e
 # It becomes part of an SQL string and of a URL.
 case $MYSQL_APP_PASSWORD in
 *[!A-Za-z0-9_-]*)
-    echo "MYSQL_APP_PASSWORD may hold letters, digits, '_' and '-' only" >&2
+    echo "MYSQL_APP_PASSWORD may hold letters, digits, '_' and '-' only; delete the volume mysql-data before the next try" >&2
     exit 1
     ;;
 esac
