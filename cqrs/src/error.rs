@@ -1,4 +1,4 @@
-use crate::domain::{RuleId, Ticker};
+use crate::domain::{RuleId, Ticker, Timestamp};
 
 /// The store could not do its work. Not the caller's fault; trying again may help.
 #[derive(Debug, thiserror::Error)]
@@ -8,10 +8,22 @@ pub enum StoreError {
     Setting(String),
     /// The database answered with an error or not at all.
     #[error("the database failed: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
+    /// The database refused a row for what is in it.
+    #[error("the database refused a row (error {code}; its message is left out, as it may quote personal data)")]
+    RowRefused {
+        /// SQLSTATE (MySQL) or extended result code (SQLite).
+        code: String,
+    },
+    /// The page token was not made by this list.
+    #[error("\"{value}\" is not a page token; give next_page_token as the answer before had it, or none for the first page")]
+    PageToken {
+        /// What was given, cut to 64 characters.
+        value: String,
+    },
     /// The schema could not be brought up to date.
     #[error("the database's schema could not be brought up to date: {0}")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Migration(sqlx::migrate::MigrateError),
     /// A row holds what this program never writes.
     #[error("the table {table} holds a row that this program can't read: {reason}")]
     Corrupt {
@@ -23,6 +35,30 @@ pub enum StoreError {
     /// The task that ran a transaction died.
     #[error("a database task ended early")]
     Interrupted,
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::error::ErrorKind;
+
+        // MySQL quotes the value that violates a key or does not fit a column, and errors are logged.
+        let refused = error.as_database_error().and_then(|error| {
+            let code = error.code().map(|code| code.into_owned()).unwrap_or_default();
+            let is_constraint = !matches!(error.kind(), ErrorKind::Other);
+            // SQLSTATE classes: 22 is data that does not fit, 23 a constraint.
+            (is_constraint || (code.len() == 5 && (code.starts_with("22") || code.starts_with("23")))).then_some(code)
+        });
+        match refused {
+            Some(code) => Self::RowRefused { code },
+            None => Self::Database(error),
+        }
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        Self::Migration(error)
+    }
 }
 
 /// A command was refused, or the store failed.
@@ -40,6 +76,12 @@ pub enum CommandError {
     /// The edit would leave a rule that makes no sense.
     #[error(transparent)]
     Range(#[from] crate::domain::RangeError),
+    /// The rule would never be evaluated.
+    #[error("the expiry time {expires_at} has passed; give one in the future, or none")]
+    ExpiryInPast {
+        /// As given.
+        expires_at: Timestamp,
+    },
     /// The caller has as many rules as allowed.
     #[error("you have {limit} rules, the most allowed; delete one first")]
     TooManyRules {

@@ -10,7 +10,9 @@ mod leases;
 mod ledger;
 mod outbox;
 mod queries;
+mod rows;
 mod store;
+mod transaction;
 
 pub use commands::{Caller, Commands, Idempotency, IssuedLink, Limits, Registration, RuleEdit, UserEdit};
 pub use error::{CommandError, StoreError};

@@ -1,7 +1,10 @@
+use serde::{Deserialize, Serialize};
+
 use super::{Price, Side};
 
 /// The prices a user calls normal: above `low` and below `high`, at least one of them set, `low < high`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(Option<Price>, Option<Price>)", into = "(Option<Price>, Option<Price>)")]
 pub struct Range {
     low: Option<Price>,
     high: Option<Price>,
@@ -58,5 +61,19 @@ impl Range {
         } else {
             Side::In
         }
+    }
+}
+
+impl TryFrom<(Option<Price>, Option<Price>)> for Range {
+    type Error = RangeError;
+
+    fn try_from((low, high): (Option<Price>, Option<Price>)) -> Result<Self, RangeError> {
+        Self::new(low, high)
+    }
+}
+
+impl From<Range> for (Option<Price>, Option<Price>) {
+    fn from(range: Range) -> Self {
+        (range.low, range.high)
     }
 }

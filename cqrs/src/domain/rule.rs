@@ -58,7 +58,7 @@ pub struct NewRule {
 }
 
 /// A rule as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// Its name.
     pub id: RuleId,
