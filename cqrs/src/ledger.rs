@@ -1,7 +1,18 @@
+mod claim;
+mod episode;
+mod fold;
+mod reminders;
+mod rows;
+
+use std::time::Duration;
+
 use crate::domain::{
-    Alert, AlertPosition, ChatId, DeliveryId, Note, Price, RuleId, Side, Ticker, Timestamp, UserId,
+    Alert, AlertPosition, ChatId, DeliveryId, Note, Price, ReminderInterval, RuleId, Side, Ticker, Timestamp,
+    UserId,
 };
 use crate::{Store, StoreError};
+
+pub(crate) use reminders::reschedule as reschedule_reminders;
 
 /// One record of the alerts topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,8 +23,21 @@ pub enum LedgerChange {
     RuleDeleted(RuleId),
 }
 
+/// What a fold did, to be counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Alerts that were newer than what the ledger knew.
+    pub taken: u64,
+    /// Alerts that it knew, or knew newer ones of.
+    pub repeated: u64,
+    /// Alerts of rules that were deleted meanwhile.
+    pub orphaned: u64,
+    /// Messages planned.
+    pub planned: u64,
+}
+
 /// What a message is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeliveryKind {
     /// The price left the range.
     Breach,
@@ -25,64 +49,163 @@ pub enum DeliveryKind {
     BackInRange,
 }
 
+/// Where a message is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeliveryStatus {
+    /// Waits for its time, or for the user's messages before it.
+    Planned,
+    /// An instance is sending it.
+    Sending,
+    /// It reached the messenger.
+    Sent,
+    /// It never will.
+    Undeliverable,
+    /// There is no more reason to send it.
+    Superseded,
+}
+
 /// All that a message's text is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageFacts {
+    /// What it is about.
     pub kind: DeliveryKind,
+    /// What the rule watches.
     pub ticker: Ticker,
+    /// The rule's note, as it is now.
     pub note: Note,
     /// Side entered (for a reminder: the side it is on).
     pub side: Side,
     /// For a reminder the latest price, otherwise the alert's.
     pub price: Price,
+    /// The threshold crossed; for a return, the one it had crossed.
     pub threshold: Price,
+    /// As the source spells it; empty: not known.
     pub currency: String,
+    /// Event time of the quote that the price is of.
     pub quote_time: Timestamp,
+    /// When that quote entered the system.
+    pub quote_ingest_time: Timestamp,
+    /// The first price seen for this version of the rule was already outside.
     pub already_outside: bool,
-    /// Event time of the quote that opened the episode, for durations.
-    pub episode_opened_at: Timestamp,
+    /// Event time of the quote that began the stay outside the range, for durations.
+    pub opened_at: Timestamp,
 }
 
 /// A delivery that this instance may send now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimedDelivery {
+    /// Its name.
     pub id: DeliveryId,
+    /// To whom.
     pub user_id: UserId,
+    /// Of which rule.
     pub rule_id: RuleId,
     /// None: the user has linked no chat.
     pub chat: Option<ChatId>,
+    /// What to say.
     pub facts: MessageFacts,
-    /// Sends tried before this one.
-    pub attempts: u32,
+    /// This attempt's number, from 1. With `claimed_by` it tells this claim from any later one.
+    pub attempt: u32,
+    /// The instance that claimed it.
+    pub claimed_by: String,
+    /// An earlier claim ran out without an outcome, so the user may have the message already.
+    pub reclaimed: bool,
+    /// When it was decided to send it.
     pub planned_at: Timestamp,
 }
 
 /// How a send ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    Sent { message_id: Option<i64> },
-    Retry { at: Timestamp, reason: String, ambiguous: bool },
-    Undeliverable { reason: String },
-    Superseded { reason: String },
+    /// The messenger took it.
+    Sent {
+        /// Its name there, if it has one.
+        message_id: Option<i64>,
+    },
+    /// It was not taken, and may be later.
+    Retry {
+        /// Not before.
+        at: Timestamp,
+        /// Shown to people; at most 200 characters are kept.
+        reason: String,
+        /// It may have reached the user after all.
+        ambiguous: bool,
+    },
+    /// It will never be taken.
+    Undeliverable {
+        /// Shown to people; at most 200 characters are kept.
+        reason: String,
+    },
 }
 
-/// What `/list` shows of an open episode.
+/// What a look at due episodes did, to be counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Episodes looked at.
+    pub episodes: u64,
+    /// Reminders planned.
+    pub reminders: u64,
+    /// Episodes closed without a message: the rule was edited, paused or deleted, or has expired.
+    pub closed: u64,
+    /// Episodes closed with a message because the log that would have told was lost.
+    pub repaired: u64,
+}
+
+/// What a list of rules shows of one that is out of range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenEpisode {
+    /// The rule.
     pub rule_id: RuleId,
+    /// Above or below.
     pub side: Side,
+    /// Which of the rule's states this is.
     pub position: AlertPosition,
+    /// Event time of the quote that began it.
     pub opened_at: Timestamp,
 }
 
-/// Who a chat belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChatLink {
-    pub user_id: UserId,
-    pub chat: ChatId,
+/// A message, as people look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryView {
+    /// Its name.
+    pub id: DeliveryId,
+    /// Of which rule.
+    pub rule_id: RuleId,
+    /// The state of the rule that it tells of.
+    pub position: AlertPosition,
+    /// What it is about.
+    pub kind: DeliveryKind,
+    /// What the rule watches.
+    pub ticker: Ticker,
+    /// The price it names.
+    pub price: Price,
+    /// Where it is on its way.
+    pub status: DeliveryStatus,
+    /// When it was decided to send it.
+    pub planned_at: Timestamp,
+    /// Sends begun.
+    pub attempts: u32,
+    /// Those of which nobody knows whether they reached the user.
+    pub ambiguous_sends: u32,
+    /// When the messenger took it.
+    pub sent_at: Option<Timestamp>,
+    /// Why it was not sent, or not yet.
+    pub reason: Option<String>,
+}
+
+/// Messages that are not yet sent, of all users.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many.
+    pub waiting: u64,
+    /// Since when the oldest waits.
+    pub oldest_planned_at: Option<Timestamp>,
 }
 
 /// What users were told, and what they are to be told.
+///
+/// Any number of instances may use one ledger at once. Methods that write are one transaction each (`fold`: one for each
+/// 200 changes) and may be repeated after an error. None reads the clock: `now` is passed in.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     store: Store,
@@ -93,8 +216,115 @@ impl Ledger {
         Self { store }
     }
 
-    /// Folds records of the alerts topic into the ledger, in one transaction.
-    pub async fn fold(&self, changes: &[LedgerChange]) -> Result<(), StoreError> {
-        todo!()
+    /// Folds records of the alerts topic into the ledger, in their order, and plans the messages they call for.
+    ///
+    /// An alert counts only if its position is newer than what the ledger knows of its rule, and calls for a message only
+    /// if the side changes (a newer version of the rule starts inside its range), so repeats and old records are harmless.
+    ///
+    /// # Errors
+    /// If the store fails; changes before the failing one may have been folded, all may be folded again.
+    pub async fn fold(&self, changes: &[LedgerChange], now: Timestamp) -> Result<Folded, StoreError> {
+        let mut all = Folded::default();
+        for chunk in changes.chunks(fold::MAX_CHANGES) {
+            let chunk = fold::fold(&self.store, chunk, now).await?;
+            all.taken += chunk.taken;
+            all.repeated += chunk.repeated;
+            all.orphaned += chunk.orphaned;
+            all.planned += chunk.planned;
+        }
+        Ok(all)
     }
+
+    /// Takes up to `limit` due deliveries for `instance` to send, at most one of each user: the oldest that has not ended,
+    /// and none while another of that user is being sent. A claim that got no outcome within `timeout` (its instance died)
+    /// is taken over. Deliveries that lost their reason on the way here end as superseded.
+    ///
+    /// `instance` is unique for each start of a process, at most 64 characters.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn claim(
+        &self,
+        instance: &str,
+        now: Timestamp,
+        timeout: Duration,
+        limit: u32,
+    ) -> Result<Vec<ClaimedDelivery>, StoreError> {
+        claim::claim(&self.store, instance, now, timeout, limit).await
+    }
+
+    /// Writes down how a send ended. False: the claim was taken over meanwhile, and nothing was written.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn finish(
+        &self,
+        delivery: &ClaimedDelivery,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        claim::finish(&self.store, delivery, outcome, now).await
+    }
+
+    /// Looks at up to `limit` open episodes whose time has come: plans reminders, and closes those whose rule was edited,
+    /// paused or deleted, or whose return into the range went down with a lost log.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn check_episodes(&self, now: Timestamp, limit: u32) -> Result<Checked, StoreError> {
+        reminders::check(&self.store, now, limit).await
+    }
+
+    /// When `check_episodes` has something to look at next.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn next_check(&self) -> Result<Option<Timestamp>, StoreError> {
+        reminders::next_check(&self.store).await
+    }
+
+    /// A user's rules that are out of range now, the longest first.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn open_episodes(&self, user: UserId) -> Result<Vec<OpenEpisode>, StoreError> {
+        rows::open_episodes(&self.store, user).await
+    }
+
+    /// A user's messages, oldest first, at most `limit` of the newest.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn deliveries(&self, user: UserId, limit: u32) -> Result<Vec<DeliveryView>, StoreError> {
+        rows::deliveries(&self.store, user, limit).await
+    }
+
+    /// How many messages wait.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
+        rows::backlog(&self.store).await
+    }
+
+    /// A chat got another id from the messenger. False: the new id belongs to another user already; nothing was changed.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn move_chat(&self, from: ChatId, to: ChatId) -> Result<bool, StoreError> {
+        rows::move_chat(&self.store, from, to).await
+    }
+
+    /// Remembers the bot's user name, so that links to it can be made.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn set_bot_username(&self, username: &str) -> Result<(), StoreError> {
+        rows::set_bot_username(&self.store, username).await
+    }
+}
+
+/// How long after a message of an episode to look at it again.
+fn check_interval(reminder: Option<ReminderInterval>) -> Duration {
+    reminder.unwrap_or(ReminderInterval::DEFAULT).duration()
 }
