@@ -65,8 +65,10 @@ impl Dialect {
     /// The whole end of an upsert: where a row with this `key` (column list) is there, these `columns` take the values
     /// that were to be inserted.
     pub(crate) fn upsert(self, key: &str, columns: &[&str]) -> String {
-        let assignments: Vec<_> =
-            columns.iter().map(|column| format!("{column} = {}", self.incoming(column))).collect();
+        let assignments: Vec<_> = columns
+            .iter()
+            .map(|column| format!("{column} = {}", self.incoming(column)))
+            .collect();
         format!("{}{}", self.on_conflict_update(key), assignments.join(", "))
     }
 
@@ -107,12 +109,14 @@ impl Dialect {
 
     /// Whether the failed transaction would likely succeed if it ran again from its beginning.
     pub(crate) fn is_conflict(self, error: &sqlx::Error) -> bool {
-        let Some(error) = error.as_database_error() else { return false };
+        let Some(error) = error.as_database_error() else {
+            return false;
+        };
         match self {
             // Deadlock; lock wait timeout.
-            Self::MySql => {
-                error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().is_some_and(|error| matches!(error.number(), 1213 | 1205))
-            }
+            Self::MySql => error
+                .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+                .is_some_and(|error| matches!(error.number(), 1213 | 1205)),
             // SQLITE_BUSY, SQLITE_LOCKED and their extended codes: the low byte is the primary code.
             Self::Sqlite => error
                 .code()
@@ -128,6 +132,11 @@ pub(crate) fn query<'q>(sql: String) -> Query<'q, Any, AnyArguments> {
 }
 
 /// The database's clock.
-pub(crate) async fn database_now(dialect: Dialect, connection: &mut AnyConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar(AssertSqlSafe(format!("select {}", dialect.now_micros()))).fetch_one(connection).await
+pub(crate) async fn database_now(
+    dialect: Dialect,
+    connection: &mut AnyConnection,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(AssertSqlSafe(format!("select {}", dialect.now_micros())))
+        .fetch_one(connection)
+        .await
 }

@@ -10,13 +10,17 @@ pub enum StoreError {
     #[error("the database failed: {0}")]
     Database(sqlx::Error),
     /// The database refused a row for what is in it.
-    #[error("the database refused a row (error {code}; its message is left out, as it may quote personal data)")]
+    #[error(
+        "the database refused a row (error {code}; its message is left out, as it may quote personal data)"
+    )]
     RowRefused {
         /// SQLSTATE (MySQL) or extended result code (SQLite).
         code: String,
     },
     /// The page token was not made by this list.
-    #[error("\"{value}\" is not a page token; give next_page_token as the answer before had it, or none for the first page")]
+    #[error(
+        "\"{value}\" is not a page token; give next_page_token as the answer before had it, or none for the first page"
+    )]
     PageToken {
         /// What was given, cut to 64 characters.
         value: String,
@@ -46,7 +50,8 @@ impl From<sqlx::Error> for StoreError {
             let code = error.code().map(|code| code.into_owned()).unwrap_or_default();
             let is_constraint = !matches!(error.kind(), ErrorKind::Other);
             // SQLSTATE classes: 22 is data that does not fit, 23 a constraint.
-            (is_constraint || (code.len() == 5 && (code.starts_with("22") || code.starts_with("23")))).then_some(code)
+            (is_constraint || (code.len() == 5 && (code.starts_with("22") || code.starts_with("23"))))
+                .then_some(code)
         });
         match refused {
             Some(code) => Self::RowRefused { code },

@@ -1,9 +1,18 @@
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sqlx::any::AnyRow;
+use sqlx::{Any, QueryBuilder, Row as _};
+
 use crate::domain::{
-    Alert, ChatId, Price, Quote, Rule, RuleId, Ticker, Timestamp, TokenHash, User,
+    Alert, AlertPosition, ChatId, Price, Quote, Rule, RuleId, RuleVersion, Ticker, Timestamp, TokenHash,
+    User, UserId,
 };
-use crate::{Caller, Store, StoreError};
+use crate::rows::{self, QUOTE_COLUMNS, RULE_COLUMNS, USER_COLUMNS};
+use crate::{Caller, Store, StoreError, dialect};
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +48,9 @@ pub struct Average {
     pub last: Timestamp,
 }
 
-/// Reads on behalf of users, from the read server.
+/// Reads on behalf of users, from the read server where there is one: they may miss what was written a moment ago.
+///
+/// Each may return [`StoreError`] if the store fails.
 #[derive(Debug, Clone)]
 pub struct Queries {
     store: Store,
@@ -51,29 +62,85 @@ impl Queries {
     }
 
     /// Whose API token this is. Read from the write server: a revoked token must stop at once.
+    ///
+    /// # Errors
+    /// If the store fails.
     pub async fn authenticate(&self, token: &TokenHash) -> Result<Option<Caller>, StoreError> {
-        todo!()
+        let row = sqlx::query("select user_id from api_tokens where token_hash = ?")
+            .bind(token.as_str().to_owned())
+            .fetch_optional(self.store.primary())
+            .await?;
+        row.map(|row| rows::text::<UserId>(&row, "api_tokens", "user_id").map(Caller))
+            .transpose()
     }
 
-    /// Whose chat this is.
+    /// Whose chat this is. Read from the write server: the bot answers at once after linking.
+    ///
+    /// # Errors
+    /// If the store fails.
     pub async fn caller_of_chat(&self, chat: ChatId) -> Result<Option<Caller>, StoreError> {
-        todo!()
+        let row = sqlx::query("select id from users where chat_id = ?")
+            .bind(chat.get())
+            .fetch_optional(self.store.primary())
+            .await?;
+        row.map(|row| rows::text::<UserId>(&row, "users", "id").map(Caller))
+            .transpose()
     }
 
+    /// The caller's own user. `None`: deleted meanwhile.
+    ///
+    /// # Errors
+    /// If the store fails.
     pub async fn user(&self, caller: Caller) -> Result<Option<User>, StoreError> {
-        todo!()
+        let select = format!("select {USER_COLUMNS} from users where id = ?");
+        let row = dialect::query(select)
+            .bind(caller.0.to_string())
+            .fetch_optional(&self.store.read)
+            .await?;
+        row.as_ref().map(rows::user).transpose()
     }
 
+    /// A rule of the caller. `None`: there is none, or it is another user's.
+    ///
+    /// # Errors
+    /// If the store fails.
     pub async fn rule(&self, caller: Caller, rule: RuleId) -> Result<Option<Rule>, StoreError> {
-        todo!()
+        let select = format!("select {RULE_COLUMNS} from rules where id = ? and user_id = ?");
+        let row = dialect::query(select)
+            .bind(rule.to_string())
+            .bind(caller.0.to_string())
+            .fetch_optional(&self.store.read)
+            .await?;
+        row.as_ref().map(rows::rule).transpose()
     }
 
-    /// Oldest first. An unreadable page token is `Ok` with an error text inside: `Err(StoreError::Setting)`.
-    pub async fn rules(&self, caller: Caller, page: Option<&str>, limit: u32) -> Result<Page<Rule>, StoreError> {
-        todo!()
+    /// The caller's rules, oldest first, at most `limit` on a page. A rule that exists all the while is on exactly one
+    /// page, whatever comes and goes between the calls.
+    ///
+    /// # Errors
+    /// [`StoreError::PageToken`]: `page` is not this list's.
+    pub async fn rules(
+        &self,
+        caller: Caller,
+        page: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Rule>, StoreError> {
+        let mut select =
+            QueryBuilder::<Any>::new(format!("select {RULE_COLUMNS} from rules where user_id = "));
+        select.push_bind(caller.0.to_string());
+        if let Some(token) = page {
+            let RulesAfter { after } = read_token(token)?;
+            select.push(" and id > ").push_bind(after.to_string());
+        }
+        select.push(" order by id limit ").push_bind(i64::from(limit) + 1);
+        let found = select.build().fetch_all(&self.store.read).await?;
+        page_of(&found, limit, rows::rule, |rule| RulesAfter { after: rule.id })
     }
 
-    /// Newest first (by raise time).
+    /// The caller's alerts (only `rule`'s, if given), newest first by raise time, at most `limit` on a page.
+    ///
+    /// # Errors
+    /// [`StoreError::PageToken`]: `page` is not this list's.
     pub async fn alerts(
         &self,
         caller: Caller,
@@ -81,19 +148,182 @@ impl Queries {
         page: Option<&str>,
         limit: u32,
     ) -> Result<Page<AlertView>, StoreError> {
-        todo!()
+        let mut select = QueryBuilder::<Any>::new(
+            "select rule_id, rule_version, log_generation, quote_offset, user_id, ticker, side, price, threshold,
+                    currency, quote_time, quote_ingest_time, raised_at, already_outside
+             from alerts where user_id = ",
+        );
+        select.push_bind(caller.0.to_string());
+        if let Some(rule) = rule {
+            select.push(" and rule_id = ").push_bind(rule.to_string());
+        }
+        if let Some(token) = page {
+            let before: AlertsBefore = read_token(token)?;
+            // The first condition follows from the second; databases find their way by it.
+            select
+                .push(" and raised_at <= ")
+                .push_bind(before.raised_at.as_micros());
+            select.push(" and (raised_at, rule_id, rule_version, log_generation, quote_offset) < (");
+            let mut key = select.separated(", ");
+            key.push_bind(before.raised_at.as_micros())
+                .push_bind(before.rule_id.to_string())
+                .push_bind(before.version.get())
+                .push_bind(before.generation)
+                .push_bind(before.offset);
+            select.push(")");
+        }
+        select.push(
+            " order by raised_at desc, rule_id desc, rule_version desc, log_generation desc, quote_offset desc limit ",
+        );
+        select.push_bind(i64::from(limit) + 1);
+        let found = select.build().fetch_all(&self.store.read).await?;
+        page_of(&found, limit, alert, |alert| AlertsBefore {
+            raised_at: alert.raised_at,
+            rule_id: alert.rule_id,
+            version: alert.position.version,
+            generation: alert.position.generation,
+            offset: alert.position.offset,
+        })
     }
 
+    /// The recorded quote of this ticker with the newest (event time, offset). `None`: none was recorded.
+    ///
+    /// # Errors
+    /// If the store fails.
     pub async fn latest_quote(&self, ticker: &Ticker) -> Result<Option<Quote>, StoreError> {
-        todo!()
+        let select = format!("select {QUOTE_COLUMNS} from latest_quotes where ticker = ?");
+        let row = dialect::query(select)
+            .bind(ticker.to_string())
+            .fetch_optional(&self.store.read)
+            .await?;
+        row.as_ref().map(rows::quote).transpose()
     }
 
+    /// The mean of recorded prices. `None`: no quote in the range.
+    ///
+    /// # Errors
+    /// If the store fails.
     pub async fn average(
         &self,
         ticker: &Ticker,
         range: AverageRange,
         now: Timestamp,
     ) -> Result<Option<Average>, StoreError> {
-        todo!()
+        // Sums of whole prices would overflow; of their halves they can't within 2^31 quotes, and stay exact.
+        let mut select = QueryBuilder::<Any>::new(
+            "select cast(coalesce(sum(price >> 32), 0) as signed) as upper_sum,
+                    cast(coalesce(sum(price & 4294967295), 0) as signed) as lower_sum,
+                    count(*) as quote_count, min(event_time) as first_time, max(event_time) as last_time
+             from (select price, event_time from quotes where ticker = ",
+        );
+        select.push_bind(ticker.to_string());
+        match range {
+            AverageRange::Last(count) => {
+                select
+                    .push(" order by event_time desc, quote_offset desc limit ")
+                    .push_bind(i64::from(count));
+            }
+            AverageRange::Window(window) => {
+                select
+                    .push(" and event_time > ")
+                    .push_bind(now.minus(window).as_micros());
+                select.push(" and event_time <= ").push_bind(now.as_micros());
+            }
+        }
+        select.push(") as chosen");
+        let row = select.build().fetch_one(&self.store.read).await?;
+        let count: i64 = row.try_get("quote_count")?;
+        if count == 0 {
+            return Ok(None);
+        }
+        let (upper, lower): (i64, i64) = (row.try_get("upper_sum")?, row.try_get("lower_sum")?);
+        Ok(Some(Average {
+            price: mean(upper, lower, count)?,
+            count,
+            first: rows::time(&row, "first_time")?,
+            last: rows::time(&row, "last_time")?,
+        }))
     }
+}
+
+/// (`upper` * 2^32 + `lower`) / `count`, halves rounded up.
+fn mean(upper: i64, lower: i64, count: i64) -> Result<Price, StoreError> {
+    let sum = (i128::from(upper) << 32) + i128::from(lower);
+    let count = i128::from(count);
+    i64::try_from((2 * sum + count) / (2 * count))
+        .map_err(|error| rows::corrupt("quotes", error))
+        .and_then(|units| Price::from_units(units).map_err(|error| rows::corrupt("quotes", error)))
+}
+
+fn alert(row: &AnyRow) -> Result<Alert, StoreError> {
+    const TABLE: &str = "alerts";
+    Ok(Alert {
+        rule_id: rows::text(row, TABLE, "rule_id")?,
+        user_id: rows::text(row, TABLE, "user_id")?,
+        ticker: rows::text(row, TABLE, "ticker")?,
+        position: AlertPosition {
+            version: rows::version(row, TABLE, "rule_version")?,
+            generation: row.try_get("log_generation")?,
+            offset: row.try_get("quote_offset")?,
+        },
+        side: rows::side(row, TABLE, "side")?,
+        price: rows::price(row, TABLE, "price")?,
+        threshold: rows::price(row, TABLE, "threshold")?,
+        currency: row.try_get("currency")?,
+        quote_time: rows::time(row, "quote_time")?,
+        quote_ingest_time: rows::time(row, "quote_ingest_time")?,
+        raised_at: rows::time(row, "raised_at")?,
+        already_outside: rows::flag(row, "already_outside")?,
+    })
+}
+
+/// Key of the last rule of a page.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RulesAfter {
+    after: RuleId,
+}
+
+/// Key of the last alert of a page.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AlertsBefore {
+    raised_at: Timestamp,
+    rule_id: RuleId,
+    version: RuleVersion,
+    generation: i64,
+    offset: i64,
+}
+
+/// The first `limit` of the rows found, which were asked for one more than that.
+fn page_of<T, K: Serialize>(
+    found: &[AnyRow],
+    limit: u32,
+    read: impl Fn(&AnyRow) -> Result<T, StoreError>,
+    key: impl Fn(&T) -> K,
+) -> Result<Page<T>, StoreError> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let items = found
+        .iter()
+        .take(limit)
+        .map(read)
+        .collect::<Result<Vec<_>, _>>()?;
+    let next = match items.last() {
+        Some(last) if found.len() > limit => Some(write_token(&key(last))?),
+        _ => None,
+    };
+    Ok(Page { items, next })
+}
+
+fn write_token<K: Serialize>(key: &K) -> Result<String, StoreError> {
+    let json = serde_json::to_vec(key).map_err(|error| StoreError::Setting(error.to_string()))?;
+    Ok(URL_SAFE_NO_PAD.encode(json))
+}
+
+fn read_token<K: DeserializeOwned>(token: &str) -> Result<K, StoreError> {
+    let unreadable = || StoreError::PageToken {
+        value: token.chars().take(64).collect(),
+    };
+    let json = URL_SAFE_NO_PAD.decode(token).map_err(|_| unreadable())?;
+    serde_json::from_slice(&json).map_err(|_| unreadable())
 }

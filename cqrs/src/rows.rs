@@ -24,7 +24,10 @@ pub(crate) const QUOTE_COLUMNS: &str =
 
 /// A row that can't be read.
 pub(crate) fn corrupt(table: &'static str, reason: impl Display) -> StoreError {
-    StoreError::Corrupt { table, reason: reason.to_string() }
+    StoreError::Corrupt {
+        table,
+        reason: reason.to_string(),
+    }
 }
 
 /// A text column as the type it was printed from.
@@ -32,7 +35,9 @@ pub(crate) fn text<T>(row: &AnyRow, table: &'static str, column: &str) -> Result
 where
     T: FromStr<Err: Display>,
 {
-    row.try_get::<String, _>(column)?.parse().map_err(|error| corrupt(table, error))
+    row.try_get::<String, _>(column)?
+        .parse()
+        .map_err(|error| corrupt(table, error))
 }
 
 /// A time column.
@@ -54,7 +59,10 @@ pub(crate) fn price(row: &AnyRow, table: &'static str, column: &str) -> Result<P
 pub(crate) fn range(row: &AnyRow, table: &'static str) -> Result<Range, StoreError> {
     let bound = |column| {
         let units: Option<i64> = row.try_get(column)?;
-        units.map(Price::from_units).transpose().map_err(|error| corrupt(table, error))
+        units
+            .map(Price::from_units)
+            .transpose()
+            .map_err(|error| corrupt(table, error))
     };
     Range::new(bound("low")?, bound("high")?).map_err(|error| corrupt(table, error))
 }
@@ -63,15 +71,6 @@ pub(crate) fn range(row: &AnyRow, table: &'static str) -> Result<Range, StoreErr
 pub(crate) fn version(row: &AnyRow, table: &'static str, column: &str) -> Result<RuleVersion, StoreError> {
     RuleVersion::try_from(row.try_get::<i64, _>(column)?)
         .map_err(|version| corrupt(table, format_args!("version {version} is below 1")))
-}
-
-/// As stored.
-pub(crate) const fn side_text(side: Side) -> &'static str {
-    match side {
-        Side::In => "in",
-        Side::Above => "above",
-        Side::Below => "below",
-    }
 }
 
 /// A column with a side.
@@ -109,7 +108,9 @@ pub(crate) fn rule(row: &AnyRow) -> Result<Rule, StoreError> {
         note: text(row, "rules", "note")?,
         paused: flag(row, "paused")?,
         expired: flag(row, "expired")?,
-        expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Timestamp::from_micros),
+        expires_at: row
+            .try_get::<Option<i64>, _>("expires_at")?
+            .map(Timestamp::from_micros),
         version: version(row, "rules", "version")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,

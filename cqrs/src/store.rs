@@ -87,7 +87,11 @@ impl Store {
         };
         Ok(Self {
             write: pool(write_options, writers, dialect.session().to_owned()),
-            read: pool(read_options, settings.max_connections, format!("{}{read_session}", dialect.session())),
+            read: pool(
+                read_options,
+                settings.max_connections,
+                format!("{}{read_session}", dialect.session()),
+            ),
             dialect,
         })
     }
@@ -162,22 +166,31 @@ fn parse_url(url: &str, name: &str) -> Result<(Dialect, AnyConnectOptions), Stor
     };
     let (dialect, url) = match url.split_once(':') {
         Some(("mysql" | "mariadb", _)) => {
-            sqlx::mysql::MySqlConnectOptions::from_str(url).map_err(|error| wrong(&format!("can't work ({error})")))?;
+            sqlx::mysql::MySqlConnectOptions::from_str(url)
+                .map_err(|error| wrong(&format!("can't work ({error})")))?;
             (Dialect::MySql, url.to_owned())
         }
         Some(("sqlite", path)) => {
             if path.contains(":memory:") || path.contains("mode=memory") {
                 return Err(wrong("names no file, and several connections have to share one"));
             }
-            let options =
-                SqliteConnectOptions::from_str(url).map_err(|error| wrong(&format!("can't work ({error})")))?;
+            let options = SqliteConnectOptions::from_str(url)
+                .map_err(|error| wrong(&format!("can't work ({error})")))?;
             create_folder(options.get_filename())?;
             let separator = if url.contains('?') { '&' } else { '?' };
-            (Dialect::Sqlite, if url.contains("mode=") { url.to_owned() } else { format!("{url}{separator}mode=rwc") })
+            (
+                Dialect::Sqlite,
+                if url.contains("mode=") {
+                    url.to_owned()
+                } else {
+                    format!("{url}{separator}mode=rwc")
+                },
+            )
         }
         _ => return Err(wrong("names no database that this program knows")),
     };
-    let options = AnyConnectOptions::from_str(&url).map_err(|error| wrong(&format!("can't work ({error})")))?;
+    let options =
+        AnyConnectOptions::from_str(&url).map_err(|error| wrong(&format!("can't work ({error})")))?;
     Ok((dialect, options))
 }
 
@@ -249,10 +262,13 @@ async fn migrate(dialect: Dialect, mut connection: AnyConnection) -> Result<(), 
 /// Makes tables hold any text and compare it byte by byte, as SQLite does, whatever the server's default (MariaDB's is
 /// latin1, where case does not count). The migrations can't say it in words that both stores understand.
 async fn use_utf8(connection: &mut AnyConnection) -> Result<(), StoreError> {
-    let collation: String =
-        sqlx::query_scalar("select cast(@@collation_database as char)").fetch_one(&mut *connection).await?;
+    let collation: String = sqlx::query_scalar("select cast(@@collation_database as char)")
+        .fetch_one(&mut *connection)
+        .await?;
     if collation != "utf8mb4_bin" {
-        connection.execute("alter database character set utf8mb4 collate utf8mb4_bin").await?;
+        connection
+            .execute("alter database character set utf8mb4 collate utf8mb4_bin")
+            .await?;
     }
     Ok(())
 }

@@ -45,7 +45,11 @@ impl TransactionError for StoreError {
 
 impl TransactionError for CommandError {
     fn store_error(&self) -> Option<&StoreError> {
-        if let Self::Store(error) = self { Some(error) } else { None }
+        if let Self::Store(error) = self {
+            Some(error)
+        } else {
+            None
+        }
     }
 }
 
@@ -77,7 +81,9 @@ impl Store {
                 }
             }
         };
-        tokio::spawn(task.in_current_span()).await.map_err(|_| StoreError::Interrupted)?
+        tokio::spawn(task.in_current_span())
+            .await
+            .map_err(|_| StoreError::Interrupted)?
     }
 
     async fn attempt<T, E, F>(&self, work: &F) -> Result<T, E>
@@ -87,7 +93,10 @@ impl Store {
     {
         let begin = AssertSqlSafe(self.dialect.begin());
         let inner = self.write.begin_with(begin).await.map_err(StoreError::from)?;
-        let mut tx = Tx { inner, dialect: self.dialect };
+        let mut tx = Tx {
+            inner,
+            dialect: self.dialect,
+        };
         match work(&mut tx).await {
             Ok(value) => {
                 tx.inner.commit().await.map_err(StoreError::from)?;

@@ -54,7 +54,9 @@ impl FromStr for AlertPosition {
     type Err = ParseAlertPositionError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || ParseAlertPositionError { value: text.chars().take(64).collect() };
+        let error = || ParseAlertPositionError {
+            value: text.chars().take(64).collect(),
+        };
         let mut parts = text.split('.').map(str::parse::<i64>);
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some(Ok(version)), Some(Ok(generation)), Some(Ok(offset)), None) => Ok(Self {

@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 /// The text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{value}\" is not an id; give a UUID as this system printed it, such as 0197a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")]
+#[error(
+    "\"{value}\" is not an id; give a UUID as this system printed it, such as 0197a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"
+)]
 pub struct ParseIdError {
     /// What was given, cut to 64 characters.
     pub value: String,

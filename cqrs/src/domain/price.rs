@@ -33,7 +33,10 @@ impl Price {
         if units > 0 {
             Ok(Self(units))
         } else {
-            Err(ParsePriceError { value: units.to_string(), reason: "it is not above 0" })
+            Err(ParsePriceError {
+                value: units.to_string(),
+                reason: "it is not above 0",
+            })
         }
     }
 
@@ -43,7 +46,10 @@ impl Price {
     /// If it is not finite, not above zero after rounding, or too large.
     pub fn from_f64(value: f64, decimals: u8) -> Result<Self, ParsePriceError> {
         if !value.is_finite() {
-            return Err(ParsePriceError { value: value.to_string(), reason: "it is not a number" });
+            return Err(ParsePriceError {
+                value: value.to_string(),
+                reason: "it is not a number",
+            });
         }
         let decimals = usize::from(decimals).min(Self::DECIMALS);
         // Printing rounds the exact binary value correctly; arithmetic on floats would not.
@@ -58,7 +64,10 @@ impl Price {
 
     /// For charts and distances; not for comparing.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "shown to people, where 15 digits are plenty")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "shown to people, where 15 digits are plenty"
+    )]
     pub fn to_f64(self) -> f64 {
         self.0 as f64 / Self::SCALE as f64
     }
@@ -68,9 +77,10 @@ impl FromStr for Price {
     type Err = ParsePriceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_units(text)
-            .map(Self)
-            .map_err(|reason| ParsePriceError { value: text.chars().take(64).collect(), reason })
+        parse_units(text).map(Self).map_err(|reason| ParsePriceError {
+            value: text.chars().take(64).collect(),
+            reason,
+        })
     }
 }
 
@@ -93,12 +103,20 @@ fn parse_units(text: &str) -> Result<i64, &'static str> {
     }
     let too_large = |_| "it is above 92233720368.54775807";
     let whole: i64 = whole.parse().map_err(too_large)?;
-    let fraction: i64 = if fraction.is_empty() { 0 } else { format!("{fraction:0<8}").parse().map_err(too_large)? };
+    let fraction: i64 = if fraction.is_empty() {
+        0
+    } else {
+        format!("{fraction:0<8}").parse().map_err(too_large)?
+    };
     let units = whole
         .checked_mul(Price::SCALE)
         .and_then(|units| units.checked_add(fraction))
         .ok_or("it is above 92233720368.54775807")?;
-    if units == 0 { Err("it is not above 0") } else { Ok(units) }
+    if units == 0 {
+        Err("it is not above 0")
+    } else {
+        Ok(units)
+    }
 }
 
 impl fmt::Display for Price {
@@ -165,15 +183,25 @@ mod tests {
             ("0.000", "it is not above 0"),
             ("0.000000001", "it has more than 8 decimals"),
             ("92233720368.54775808", "it is above 92233720368.54775807"),
-            ("123456789012345678901234567890", "it is above 92233720368.54775807"),
+            (
+                "123456789012345678901234567890",
+                "it is above 92233720368.54775807",
+            ),
         ] {
-            assert_eq!(text.parse::<Price>().map_err(|e| e.reason), Err(reason), "{text:?}");
+            assert_eq!(
+                text.parse::<Price>().map_err(|e| e.reason),
+                Err(reason),
+                "{text:?}"
+            );
         }
     }
 
     #[test]
     fn float_noise_is_rounded_away() {
-        assert_eq!(Price::from_f64(118.690_002_441_406_25, 2).map(|p| p.to_string()), Ok("118.69".into()));
+        assert_eq!(
+            Price::from_f64(118.690_002_441_406_25, 2).map(|p| p.to_string()),
+            Ok("118.69".into())
+        );
         assert!(Price::from_f64(f64::NAN, 2).is_err());
         assert!(Price::from_f64(0.001, 2).is_err());
         assert!(Price::from_f64(1e300, 2).is_err());

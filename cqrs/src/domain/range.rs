@@ -4,7 +4,10 @@ use super::{Price, Side};
 
 /// The prices a user calls normal: above `low` and below `high`, at least one of them set, `low < high`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "(Option<Price>, Option<Price>)", into = "(Option<Price>, Option<Price>)")]
+#[serde(
+    try_from = "(Option<Price>, Option<Price>)",
+    into = "(Option<Price>, Option<Price>)"
+)]
 pub struct Range {
     low: Option<Price>,
     high: Option<Price>,
@@ -17,7 +20,9 @@ pub enum RangeError {
     #[error("a rule needs a low threshold, a high threshold or both; give at least one")]
     NoThreshold,
     /// The low threshold is not below the high one.
-    #[error("the low threshold {low} is not below the high threshold {high}; give a low one below the high one")]
+    #[error(
+        "the low threshold {low} is not below the high threshold {high}; give a low one below the high one"
+    )]
     Inverted {
         /// As given.
         low: Price,

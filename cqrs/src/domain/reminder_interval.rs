@@ -8,7 +8,9 @@ pub struct ReminderInterval(Duration);
 
 /// The text is not an interval between reminders.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{value}\" is not an interval: {reason}; give 10s to 7d, such as 90s, 5m or 2h (a bare number is seconds)")]
+#[error(
+    "\"{value}\" is not an interval: {reason}; give 10s to 7d, such as 90s, 5m or 2h (a bare number is seconds)"
+)]
 pub struct ParseReminderIntervalError {
     /// What was given, cut to 64 characters.
     pub value: String,
@@ -43,7 +45,12 @@ impl ReminderInterval {
     }
 
     fn checked(seconds: u64, text: &str) -> Result<Self, ParseReminderIntervalError> {
-        let fail = |reason| Err(ParseReminderIntervalError { value: text.chars().take(64).collect(), reason });
+        let fail = |reason| {
+            Err(ParseReminderIntervalError {
+                value: text.chars().take(64).collect(),
+                reason,
+            })
+        };
         match seconds {
             ..Self::SHORTEST => fail("it is shorter than 10 seconds"),
             Self::SHORTEST..=Self::LONGEST => Ok(Self(Duration::from_secs(seconds))),
@@ -57,7 +64,10 @@ impl FromStr for ReminderInterval {
 
     /// `90`, `90s`, `5m`, `2h`, `1d`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = |reason| ParseReminderIntervalError { value: text.chars().take(64).collect(), reason };
+        let fail = |reason| ParseReminderIntervalError {
+            value: text.chars().take(64).collect(),
+            reason,
+        };
         let (number, unit) = match text.trim().to_ascii_lowercase() {
             lower if lower.ends_with('s') => (lower[..lower.len() - 1].to_owned(), 1),
             lower if lower.ends_with('m') => (lower[..lower.len() - 1].to_owned(), 60),
@@ -91,14 +101,37 @@ mod tests {
 
     #[test]
     fn intervals_are_read_in_every_unit() {
-        for (text, shown) in [("90", "90s"), ("10s", "10s"), ("5m", "5m"), ("2H", "2h"), ("7d", "7d"), ("120s", "2m")] {
-            assert_eq!(text.parse::<ReminderInterval>().unwrap().to_string(), shown, "{text}");
+        for (text, shown) in [
+            ("90", "90s"),
+            ("10s", "10s"),
+            ("5m", "5m"),
+            ("2H", "2h"),
+            ("7d", "7d"),
+            ("120s", "2m"),
+        ] {
+            assert_eq!(
+                text.parse::<ReminderInterval>().unwrap().to_string(),
+                shown,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_interval_is_refused() {
-        for text in ["", "9", "9s", "8d", "-5m", "1.5h", "5 m", "٣", "m", "99999999999999999999h", "5x"] {
+        for text in [
+            "",
+            "9",
+            "9s",
+            "8d",
+            "-5m",
+            "1.5h",
+            "5 m",
+            "٣",
+            "m",
+            "99999999999999999999h",
+            "5x",
+        ] {
             assert!(text.parse::<ReminderInterval>().is_err(), "{text:?}");
         }
     }

@@ -32,7 +32,11 @@ impl TryFrom<i64> for RuleVersion {
     /// # Errors
     /// Gives the number back if it is below 1.
     fn try_from(version: i64) -> Result<Self, i64> {
-        if version >= 1 { Ok(Self(version)) } else { Err(version) }
+        if version >= 1 {
+            Ok(Self(version))
+        } else {
+            Err(version)
+        }
     }
 }
 
@@ -82,6 +86,20 @@ pub struct Rule {
     pub created_at: Timestamp,
     /// When it was last changed; strictly grows with the version.
     pub updated_at: Timestamp,
+}
+
+impl Rule {
+    /// Whether it is evaluated: neither paused nor expired.
+    #[must_use]
+    pub const fn is_active(&self) -> bool {
+        !self.paused && !self.expired
+    }
+
+    /// The time of a change made now: after the last change, even if that was made by a clock that is ahead.
+    #[must_use]
+    pub fn next_update(&self, now: Timestamp) -> Timestamp {
+        now.max(Timestamp::from_micros(self.updated_at.as_micros() + 1))
+    }
 }
 
 /// All that evaluation needs of one version of a rule.

@@ -40,7 +40,10 @@ impl FromStr for Ticker {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match fault(text) {
             None => Ok(Self(text.into())),
-            Some(reason) => Err(ParseTickerError { value: text.chars().take(64).collect(), reason }),
+            Some(reason) => Err(ParseTickerError {
+                value: text.chars().take(64).collect(),
+                reason,
+            }),
         }
     }
 }
@@ -60,7 +63,9 @@ fn fault(text: &str) -> Option<&'static str> {
     }
     let is_part = |part: &str, most: usize| {
         (1..=most).contains(&part.len())
-            && part.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
     };
     let mut parts = text.strip_prefix('^').unwrap_or(text).split(['.', '-', '=', '&']);
     let first_ok = parts.next().is_some_and(|part| is_part(part, 21));
@@ -98,7 +103,18 @@ mod tests {
 
     #[test]
     fn canonical_tickers_are_accepted() {
-        for text in ["A", "AAPL", "BRK-B", "EURUSD=X", "^GSPC", "M&M.NS", "0P000071W8.TO", "BTC-USD", "GC=F", "A.B.C.D"] {
+        for text in [
+            "A",
+            "AAPL",
+            "BRK-B",
+            "EURUSD=X",
+            "^GSPC",
+            "M&M.NS",
+            "0P000071W8.TO",
+            "BTC-USD",
+            "GC=F",
+            "A.B.C.D",
+        ] {
             assert_eq!(text.parse::<Ticker>().map(|t| t.to_string()), Ok(text.to_owned()));
         }
     }
@@ -118,7 +134,11 @@ mod tests {
             ("A\nB", "it does not have the form of one"),
             ("ABCDEFGHIJKLMNOPQRSTUV", "it does not have the form of one"),
         ] {
-            assert_eq!(text.parse::<Ticker>().map_err(|e| e.reason), Err(reason), "{text:?}");
+            assert_eq!(
+                text.parse::<Ticker>().map_err(|e| e.reason),
+                Err(reason),
+                "{text:?}"
+            );
         }
     }
 }

@@ -1,7 +1,9 @@
-use crate::domain::{
-    ChatId, Email, NewRule, Note, Price, ReminderInterval, Rule, RuleId, Timestamp, Token, User, UserId,
-};
-use crate::{CommandError, Store};
+mod requests;
+mod rules;
+mod users;
+
+use crate::Store;
+use crate::domain::{Email, Note, Price, ReminderInterval, Rule, Timestamp, Token, User, UserId};
 
 /// The user on whose behalf a command runs; made by `Queries::authenticate` or from a linked chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,14 +20,17 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { rules_per_user: 200, rules_in_all: None }
+        Self {
+            rules_per_user: 200,
+            rules_in_all: None,
+        }
     }
 }
 
 /// Makes a repeated command harmless for 24 hours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
-    /// The caller's `request_id`.
+    /// The caller's `request_id`. For a registration it must be hard to guess: who repeats one gets a fresh API token.
     pub request_id: String,
     /// Hash over the request without its id (SHA-256, hexadecimal), with the method's name: tells another body.
     pub fingerprint: String,
@@ -81,6 +86,9 @@ pub struct UserEdit {
 
 /// Writes on behalf of users. Each command is one transaction, run in a task of its own so that a caller who goes away
 /// can't leave it half done; when it returns `Ok`, it is durable and its outbox row with it.
+///
+/// Any of them may return [`CommandError::Store`](crate::CommandError::Store); the outcome is unknown then, and known
+/// after the command was repeated with the same [`Idempotency`].
 #[derive(Debug, Clone)]
 pub struct Commands {
     store: Store,
@@ -90,76 +98,5 @@ pub struct Commands {
 impl Commands {
     pub(crate) fn new(store: Store, limits: Limits) -> Self {
         Self { store, limits }
-    }
-
-    /// Registers a user with their first rules: all or nothing.
-    pub async fn register_user(
-        &self,
-        email: Email,
-        rules: Vec<NewRule>,
-        idempotency: Option<Idempotency>,
-    ) -> Result<Registration, CommandError> {
-        todo!()
-    }
-
-    pub async fn update_user(
-        &self,
-        caller: Caller,
-        edit: UserEdit,
-        idempotency: Option<Idempotency>,
-    ) -> Result<User, CommandError> {
-        todo!()
-    }
-
-    /// Deletes the user and all that is theirs; each rule's deletion goes through the outbox.
-    pub async fn delete_user(&self, caller: Caller) -> Result<(), CommandError> {
-        todo!()
-    }
-
-    pub async fn create_link(&self, caller: Caller) -> Result<IssuedLink, CommandError> {
-        todo!()
-    }
-
-    pub async fn rotate_token(&self, caller: Caller) -> Result<Token, CommandError> {
-        todo!()
-    }
-
-    /// Binds a chat to the user the link token was made for; the token is used up. A chat has one user: one linked to
-    /// another user before is moved to this one. Returns the user.
-    pub async fn link_chat(&self, token: &Token, chat: ChatId) -> Result<User, CommandError> {
-        todo!()
-    }
-
-    pub async fn create_rule(
-        &self,
-        caller: Caller,
-        rule: NewRule,
-        idempotency: Option<Idempotency>,
-    ) -> Result<Rule, CommandError> {
-        todo!()
-    }
-
-    pub async fn update_rule(
-        &self,
-        caller: Caller,
-        rule: RuleId,
-        edit: RuleEdit,
-        idempotency: Option<Idempotency>,
-    ) -> Result<Rule, CommandError> {
-        todo!()
-    }
-
-    pub async fn delete_rule(
-        &self,
-        caller: Caller,
-        rule: RuleId,
-        idempotency: Option<Idempotency>,
-    ) -> Result<(), CommandError> {
-        todo!()
-    }
-
-    /// Marks up to `limit` rules whose time has passed as expired (a new version each). Returns how many.
-    pub async fn expire_rules(&self, now: Timestamp, limit: u32) -> Result<usize, CommandError> {
-        todo!()
     }
 }

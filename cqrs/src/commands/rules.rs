@@ -1,0 +1,295 @@
+use sqlx::{Any, QueryBuilder};
+
+use super::requests::{self, Request};
+use super::users::lock_user;
+use super::{Caller, Commands, Idempotency, Limits, RuleEdit};
+use crate::domain::{NewRule, Range, Rule, RuleId, RuleVersion, Timestamp, UserId};
+use crate::rows::{self, RULE_COLUMNS};
+use crate::transaction::Tx;
+use crate::{CommandError, StoreError, dialect, outbox};
+
+/// Rules in one `insert`: twelve values each stay below every database's limit on values.
+const CHUNK: usize = 500;
+
+impl Commands {
+    /// Creates a rule.
+    ///
+    /// # Errors
+    /// `ExpiryInPast`, `TooManyRules`, `EmbeddedLogFull`, `UserNotFound`, `RequestIdReused`.
+    pub async fn create_rule(
+        &self,
+        caller: Caller,
+        rule: NewRule,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Rule, CommandError> {
+        let limits = self.limits;
+        let request = Request::of(caller, idempotency);
+        self.store
+            .transaction(move |tx| {
+                let (request, new) = (request.clone(), rule.clone());
+                Box::pin(async move {
+                    let now = Timestamp::now();
+                    if let Some((_, rule)) = request.replay(tx, now).await? {
+                        return Ok(rule);
+                    }
+                    lock_user(tx, caller).await?;
+                    let mut rules = insert(tx, caller.0, vec![new], limits, now).await?;
+                    let rule = rules.pop().ok_or(StoreError::Interrupted)?;
+                    request.answer(tx, caller.0, &rule).await?;
+                    Ok(rule)
+                })
+            })
+            .await
+    }
+
+    /// Changes a rule: a new version, whose state starts anew. A rule that has expired comes back to life when its expiry
+    /// is moved into the future or cleared.
+    ///
+    /// # Errors
+    /// `RuleNotFound` (also another user's), `Range`, `ExpiryInPast`, `RequestIdReused`.
+    pub async fn update_rule(
+        &self,
+        caller: Caller,
+        rule: RuleId,
+        edit: RuleEdit,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Rule, CommandError> {
+        let request = Request::of(caller, idempotency);
+        self.store
+            .transaction(move |tx| {
+                let (request, edit) = (request.clone(), edit.clone());
+                Box::pin(async move {
+                    let now = Timestamp::now();
+                    if let Some((_, rule)) = request.replay(tx, now).await? {
+                        return Ok(rule);
+                    }
+                    let old = lock(tx, caller, rule).await?;
+                    let rule = edited(old, edit, now)?;
+                    update(tx, &rule).await?;
+                    outbox::enqueue(tx, std::slice::from_ref(&rule)).await?;
+                    request.answer(tx, caller.0, &rule).await?;
+                    Ok(rule)
+                })
+            })
+            .await
+    }
+
+    /// Deletes a rule for good.
+    ///
+    /// # Errors
+    /// `RuleNotFound` (also another user's), `RequestIdReused`.
+    pub async fn delete_rule(
+        &self,
+        caller: Caller,
+        rule: RuleId,
+        idempotency: Option<Idempotency>,
+    ) -> Result<(), CommandError> {
+        let request = Request::of(caller, idempotency);
+        self.store
+            .transaction(move |tx| {
+                let request = request.clone();
+                Box::pin(async move {
+                    let now = Timestamp::now();
+                    if let Some((_, ())) = request.replay(tx, now).await? {
+                        return Ok(());
+                    }
+                    let rule = lock(tx, caller, rule).await?;
+                    sqlx::query("delete from rules where id = ?")
+                        .bind(rule.id.to_string())
+                        .execute(tx.connection())
+                        .await?;
+                    outbox::enqueue_deleted(tx, &[rule], now).await?;
+                    request.answer(tx, caller.0, &()).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Marks up to `limit` rules whose time has passed as expired (a new version each). Returns how many; as many as
+    /// `limit` means that there may be more. Also removes as many outdated answers of repeated requests and links that
+    /// nobody used. To be called every few seconds, by any number of instances.
+    ///
+    /// # Errors
+    /// Only the store's.
+    pub async fn expire_rules(&self, now: Timestamp, limit: u32) -> Result<usize, CommandError> {
+        let expired = self
+            .store
+            .transaction(move |tx| Box::pin(async move { expire(tx, now, limit).await }))
+            .await?;
+        self.store
+            .transaction(move |tx| {
+                Box::pin(async move {
+                    requests::sweep(tx, now, limit).await?;
+                    sqlx::query("delete from link_tokens where expires_at <= ?")
+                        .bind(now.as_micros())
+                        .execute(tx.connection())
+                        .await?;
+                    Ok::<_, CommandError>(())
+                })
+            })
+            .await?;
+        Ok(expired)
+    }
+}
+
+/// Adds rules of a user whose row is locked (so that the count can't change meanwhile), and their outbox rows.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    user: UserId,
+    new: Vec<NewRule>,
+    limits: Limits,
+    now: Timestamp,
+) -> Result<Vec<Rule>, CommandError> {
+    if let Some(expires_at) = new
+        .iter()
+        .filter_map(|rule| rule.expires_at)
+        .find(|time| *time <= now)
+    {
+        return Err(CommandError::ExpiryInPast { expires_at });
+    }
+    check_limits(tx, user, new.len(), limits).await?;
+    let rules: Vec<_> = new.into_iter().map(|rule| created(user, rule, now)).collect();
+    for chunk in rules.chunks(CHUNK) {
+        let mut insert = QueryBuilder::<Any>::new(format!("insert into rules ({RULE_COLUMNS}) "));
+        insert.push_values(chunk, |mut values, rule| {
+            values
+                .push_bind(rule.id.to_string())
+                .push_bind(rule.user_id.to_string())
+                .push_bind(rule.ticker.to_string())
+                .push_bind(rule.range.low().map(|low| low.units()))
+                .push_bind(rule.range.high().map(|high| high.units()))
+                .push_bind(rule.note.to_string())
+                .push_bind(i64::from(rule.paused))
+                .push_bind(i64::from(rule.expired))
+                .push_bind(rule.expires_at.map(Timestamp::as_micros))
+                .push_bind(rule.version.get())
+                .push_bind(rule.created_at.as_micros())
+                .push_bind(rule.updated_at.as_micros());
+        });
+        insert.build().persistent(false).execute(tx.connection()).await?;
+    }
+    outbox::enqueue(tx, &rules).await?;
+    Ok(rules)
+}
+
+async fn check_limits(tx: &mut Tx, user: UserId, more: usize, limits: Limits) -> Result<(), CommandError> {
+    let more = i64::try_from(more).unwrap_or(i64::MAX);
+    let theirs: i64 = sqlx::query_scalar("select count(*) from rules where user_id = ?")
+        .bind(user.to_string())
+        .fetch_one(tx.connection())
+        .await?;
+    if theirs.saturating_add(more) > i64::from(limits.rules_per_user) {
+        return Err(CommandError::TooManyRules {
+            limit: limits.rules_per_user,
+        });
+    }
+    if let Some(limit) = limits.rules_in_all {
+        let all: i64 = sqlx::query_scalar("select count(*) from rules")
+            .fetch_one(tx.connection())
+            .await?;
+        if all.saturating_add(more) > i64::from(limit) {
+            return Err(CommandError::EmbeddedLogFull { limit });
+        }
+    }
+    Ok(())
+}
+
+fn created(user_id: UserId, new: NewRule, now: Timestamp) -> Rule {
+    Rule {
+        id: RuleId::generate(),
+        user_id,
+        ticker: new.ticker,
+        range: new.range,
+        note: new.note,
+        paused: new.paused,
+        expired: false,
+        expires_at: new.expires_at,
+        version: RuleVersion::FIRST,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+fn edited(old: Rule, edit: RuleEdit, now: Timestamp) -> Result<Rule, CommandError> {
+    if let Some(Some(expires_at)) = edit
+        .expires_at
+        .filter(|time| time.is_some_and(|time| time <= now))
+    {
+        return Err(CommandError::ExpiryInPast { expires_at });
+    }
+    let expires_at = edit.expires_at.unwrap_or(old.expires_at);
+    Ok(Rule {
+        range: Range::new(
+            edit.low.unwrap_or(old.range.low()),
+            edit.high.unwrap_or(old.range.high()),
+        )?,
+        note: edit.note.unwrap_or_else(|| old.note.clone()),
+        paused: edit.paused.unwrap_or(old.paused),
+        expired: expires_at.is_some_and(|time| time <= now),
+        expires_at,
+        version: old.version.next(),
+        updated_at: old.next_update(now),
+        ..old
+    })
+}
+
+/// The caller's rule, kept from changing until the transaction ends.
+async fn lock(tx: &mut Tx, caller: Caller, rule: RuleId) -> Result<Rule, CommandError> {
+    let select = format!(
+        "select {RULE_COLUMNS} from rules where id = ? and user_id = ?{}",
+        tx.dialect.for_update()
+    );
+    let row = dialect::query(select)
+        .bind(rule.to_string())
+        .bind(caller.0.to_string())
+        .fetch_optional(tx.connection())
+        .await?;
+    Ok(rows::rule(&row.ok_or(CommandError::RuleNotFound(rule))?)?)
+}
+
+async fn update(tx: &mut Tx, rule: &Rule) -> Result<(), StoreError> {
+    sqlx::query(
+        "update rules
+         set low = ?, high = ?, note = ?, paused = ?, expired = ?, expires_at = ?, version = ?, updated_at = ?
+         where id = ?",
+    )
+    .bind(rule.range.low().map(|low| low.units()))
+    .bind(rule.range.high().map(|high| high.units()))
+    .bind(rule.note.to_string())
+    .bind(i64::from(rule.paused))
+    .bind(i64::from(rule.expired))
+    .bind(rule.expires_at.map(Timestamp::as_micros))
+    .bind(rule.version.get())
+    .bind(rule.updated_at.as_micros())
+    .bind(rule.id.to_string())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+async fn expire(tx: &mut Tx, now: Timestamp, limit: u32) -> Result<usize, CommandError> {
+    let select = format!(
+        "select {RULE_COLUMNS} from rules where expired = 0 and expires_at <= ? order by expires_at limit ?{}",
+        tx.dialect.for_update_skip_locked()
+    );
+    let found = dialect::query(select)
+        .bind(now.as_micros())
+        .bind(i64::from(limit))
+        .fetch_all(tx.connection())
+        .await?;
+    let mut expired = Vec::with_capacity(found.len());
+    for row in &found {
+        let old = rows::rule(row)?;
+        let rule = Rule {
+            expired: true,
+            version: old.version.next(),
+            updated_at: old.next_update(now),
+            ..old
+        };
+        update(tx, &rule).await?;
+        expired.push(rule);
+    }
+    outbox::enqueue(tx, &expired).await?;
+    Ok(expired.len())
+}

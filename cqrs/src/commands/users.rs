@@ -1,0 +1,307 @@
+use std::time::Duration;
+
+use sqlx::Row as _;
+
+use super::requests::Request;
+use super::{Caller, Commands, Idempotency, IssuedLink, Registration, UserEdit, rules};
+use crate::domain::{ChatId, Email, NewRule, ReminderInterval, Rule, Timestamp, Token, User, UserId};
+use crate::ledger::reschedule_reminders;
+use crate::ledger::reschedule_reminders;
+use crate::rows::{self, RULE_COLUMNS, USER_COLUMNS};
+use crate::transaction::Tx;
+use crate::{CommandError, StoreError, dialect, outbox};
+
+/// How long a link waits to be used.
+const LINK_LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+impl Commands {
+    /// Registers a user with their first rules: all or nothing. A repeat with the same request id answers the same user
+    /// and rules with a fresh API token and link, which replace the first ones: secrets are not stored.
+    ///
+    /// # Errors
+    /// `EmailTaken`, `ExpiryInPast`, `TooManyRules`, `EmbeddedLogFull`, `RequestIdReused`.
+    pub async fn register_user(
+        &self,
+        email: Email,
+        rules: Vec<NewRule>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Registration, CommandError> {
+        let limits = self.limits;
+        let request = Request::of_anybody(idempotency);
+        self.store
+            .transaction(move |tx| {
+                let (request, email, new) = (request.clone(), email.clone(), rules.clone());
+                Box::pin(async move {
+                    let now = Timestamp::now();
+                    let (user, rules) = match request.replay::<Vec<Rule>>(tx, now).await? {
+                        Some((id, rules)) => (lock_user(tx, Caller(id)).await?, rules),
+                        None => {
+                            let user = insert(tx, email, now).await?;
+                            let rules = rules::insert(tx, user.id, new, limits, now).await?;
+                            request.answer(tx, user.id, &rules).await?;
+                            (user, rules)
+                        }
+                    };
+                    let api_token = replace_api_token(tx, user.id, now).await?;
+                    let link = replace_link(tx, user.id, now).await?;
+                    Ok(Registration {
+                        user,
+                        api_token,
+                        link,
+                        rules,
+                    })
+                })
+            })
+            .await
+    }
+
+    /// Changes the user's settings; a new reminder interval counts from each last message at once. A repeat with the same request id answers the user as they are now.
+    ///
+    /// # Errors
+    /// `EmailTaken`, `UserNotFound`, `RequestIdReused`.
+    pub async fn update_user(
+        &self,
+        caller: Caller,
+        edit: UserEdit,
+        idempotency: Option<Idempotency>,
+    ) -> Result<User, CommandError> {
+        let request = Request::of(caller, idempotency);
+        self.store
+            .transaction(move |tx| {
+                let (request, edit) = (request.clone(), edit.clone());
+                Box::pin(async move {
+                    let now = Timestamp::now();
+                    // The answer is not stored, as it holds the e-mail address.
+                    let repeated = request.replay::<()>(tx, now).await?.is_some();
+                    let old = lock_user(tx, caller).await?;
+                    if repeated {
+                        return Ok(old);
+                    }
+                    let user = User {
+                        email: edit.email.unwrap_or_else(|| old.email.clone()),
+                        reminder_interval: edit.reminder_interval.unwrap_or(old.reminder_interval),
+                        ..old
+                    };
+                    update(tx, &user, now).await?;
+                    reschedule_reminders(tx.connection(), user.id, user.reminder_interval).await?;
+                    request.answer(tx, caller.0, &()).await?;
+                    Ok(user)
+                })
+            })
+            .await
+    }
+
+    /// Deletes the user and all that is theirs; each rule's deletion goes through the outbox.
+    ///
+    /// # Errors
+    /// `UserNotFound`.
+    pub async fn delete_user(&self, caller: Caller) -> Result<(), CommandError> {
+        self.store
+            .transaction(move |tx| {
+                Box::pin(async move {
+                    lock_user(tx, caller).await?;
+                    let id = caller.0.to_string();
+                    let select = format!(
+                        "select {RULE_COLUMNS} from rules where user_id = ?{}",
+                        tx.dialect.for_update()
+                    );
+                    let found = dialect::query(select)
+                        .bind(id.clone())
+                        .fetch_all(tx.connection())
+                        .await?;
+                    let rules = found.iter().map(rows::rule).collect::<Result<Vec<_>, _>>()?;
+                    outbox::enqueue_deleted(tx, &rules, Timestamp::now()).await?;
+                    for delete in [
+                        "delete from rules where user_id = ?",
+                        "delete from api_tokens where user_id = ?",
+                        "delete from link_tokens where user_id = ?",
+                        "delete from requests where user_id = ?",
+                        "delete from alerts where user_id = ?",
+                        "delete from episodes where user_id = ?",
+                        "delete from deliveries where user_id = ?",
+                        "delete from users where id = ?",
+                    ] {
+                        sqlx::query(delete)
+                            .bind(id.clone())
+                            .execute(tx.connection())
+                            .await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// A new one-time link to bind a chat, valid for 15 minutes; earlier ones stop working.
+    ///
+    /// # Errors
+    /// `UserNotFound`.
+    pub async fn create_link(&self, caller: Caller) -> Result<IssuedLink, CommandError> {
+        self.store
+            .transaction(move |tx| {
+                Box::pin(async move {
+                    lock_user(tx, caller).await?;
+                    Ok(replace_link(tx, caller.0, Timestamp::now()).await?)
+                })
+            })
+            .await
+    }
+
+    /// A new API token; the old one stops working at once.
+    ///
+    /// # Errors
+    /// `UserNotFound`.
+    pub async fn rotate_token(&self, caller: Caller) -> Result<Token, CommandError> {
+        self.store
+            .transaction(move |tx| {
+                Box::pin(async move {
+                    lock_user(tx, caller).await?;
+                    Ok(replace_api_token(tx, caller.0, Timestamp::now()).await?)
+                })
+            })
+            .await
+    }
+
+    /// Binds a chat to the user the link token was made for; the token is used up. A chat has one user: one linked to
+    /// another user before is moved to this one. Returns the user.
+    ///
+    /// # Errors
+    /// `LinkInvalid`: the token is unknown, used or expired.
+    pub async fn link_chat(&self, token: &Token, chat: ChatId) -> Result<User, CommandError> {
+        let hash = token.hash();
+        self.store
+            .transaction(move |tx| {
+                let hash = hash.as_str().to_owned();
+                Box::pin(async move { link_chat(tx, hash, chat, Timestamp::now()).await })
+            })
+            .await
+    }
+}
+
+/// The user, kept from changing until the transaction ends.
+pub(super) async fn lock_user(tx: &mut Tx, caller: Caller) -> Result<User, CommandError> {
+    let select = format!(
+        "select {USER_COLUMNS} from users where id = ?{}",
+        tx.dialect.for_update()
+    );
+    let row = dialect::query(select)
+        .bind(caller.0.to_string())
+        .fetch_optional(tx.connection())
+        .await?;
+    Ok(rows::user(&row.ok_or(CommandError::UserNotFound)?)?)
+}
+
+async fn insert(tx: &mut Tx, email: Email, now: Timestamp) -> Result<User, CommandError> {
+    let user = User {
+        id: UserId::generate(),
+        email,
+        telegram_linked: false,
+        reminder_interval: Some(ReminderInterval::DEFAULT),
+        created_at: now,
+    };
+    sqlx::query(
+        "insert into users (id, email, chat_id, reminder_interval_secs, created_at, updated_at)
+         values (?, ?, null, ?, ?, ?)",
+    )
+    .bind(user.id.to_string())
+    .bind(user.email.as_str().to_owned())
+    .bind(user.reminder_interval.map(ReminderInterval::as_secs))
+    .bind(now.as_micros())
+    .bind(now.as_micros())
+    .execute(tx.connection())
+    .await
+    .map_err(email_taken)?;
+    Ok(user)
+}
+
+async fn update(tx: &mut Tx, user: &User, now: Timestamp) -> Result<(), CommandError> {
+    sqlx::query("update users set email = ?, reminder_interval_secs = ?, updated_at = ? where id = ?")
+        .bind(user.email.as_str().to_owned())
+        .bind(user.reminder_interval.map(ReminderInterval::as_secs))
+        .bind(now.as_micros())
+        .bind(user.id.to_string())
+        .execute(tx.connection())
+        .await
+        .map_err(email_taken)?;
+    Ok(())
+}
+
+/// Of the statements that write it, the address is the only key that can be there already.
+fn email_taken(error: sqlx::Error) -> CommandError {
+    match error.as_database_error() {
+        Some(database) if database.is_unique_violation() => CommandError::EmailTaken,
+        _ => error.into(),
+    }
+}
+
+async fn replace_api_token(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<Token, StoreError> {
+    let token = Token::generate_api();
+    sqlx::query("delete from api_tokens where user_id = ?")
+        .bind(user.to_string())
+        .execute(tx.connection())
+        .await?;
+    sqlx::query("insert into api_tokens (token_hash, user_id, created_at) values (?, ?, ?)")
+        .bind(token.hash().as_str().to_owned())
+        .bind(user.to_string())
+        .bind(now.as_micros())
+        .execute(tx.connection())
+        .await?;
+    Ok(token)
+}
+
+async fn replace_link(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<IssuedLink, StoreError> {
+    let (token, expires_at) = (Token::generate_link(), now.plus(LINK_LIFETIME));
+    sqlx::query("delete from link_tokens where user_id = ?")
+        .bind(user.to_string())
+        .execute(tx.connection())
+        .await?;
+    sqlx::query("insert into link_tokens (token_hash, user_id, expires_at) values (?, ?, ?)")
+        .bind(token.hash().as_str().to_owned())
+        .bind(user.to_string())
+        .bind(expires_at.as_micros())
+        .execute(tx.connection())
+        .await?;
+    let bot_username = sqlx::query_scalar("select value from service_state where name = 'bot_username'")
+        .fetch_optional(tx.connection())
+        .await?;
+    Ok(IssuedLink {
+        token,
+        expires_at,
+        bot_username,
+    })
+}
+
+async fn link_chat(tx: &mut Tx, hash: String, chat: ChatId, now: Timestamp) -> Result<User, CommandError> {
+    let select = format!(
+        "select user_id, expires_at from link_tokens where token_hash = ?{}",
+        tx.dialect.for_update()
+    );
+    let row = dialect::query(select)
+        .bind(hash)
+        .fetch_optional(tx.connection())
+        .await?;
+    let row = row.ok_or(CommandError::LinkInvalid)?;
+    if rows::time(&row, "expires_at")? <= now {
+        return Err(CommandError::LinkInvalid);
+    }
+    let id: String = row.try_get("user_id")?;
+    sqlx::query("delete from link_tokens where user_id = ?")
+        .bind(id.clone())
+        .execute(tx.connection())
+        .await?;
+    sqlx::query("update users set chat_id = null, updated_at = ? where chat_id = ? and id <> ?")
+        .bind(now.as_micros())
+        .bind(chat.get())
+        .bind(id.clone())
+        .execute(tx.connection())
+        .await?;
+    sqlx::query("update users set chat_id = ?, updated_at = ? where id = ?")
+        .bind(chat.get())
+        .bind(now.as_micros())
+        .bind(id.clone())
+        .execute(tx.connection())
+        .await?;
+    let select = format!("select {USER_COLUMNS} from users where id = ?");
+    let row = dialect::query(select).bind(id).fetch_one(tx.connection()).await?;
+    Ok(rows::user(&row)?)
+}
