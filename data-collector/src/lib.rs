@@ -1,1 +1,159 @@
-//! data-collector
+#![doc = include_str!("../README.md")]
+
+pub mod provider;
+pub mod breaker;
+pub mod watchlist;
+pub mod follow;
+pub mod schedule;
+pub mod poll;
+pub mod replay;
+pub mod publish;
+mod config;
+mod metrics;
+
+pub use config::{Config, ProviderKind, SourceArgs, read_tickers};
+pub use provider::synthetic::start_price;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cqrs::domain::Ticker;
+use service::kafka::{BatchLimits, Kafka, StartFrom};
+use service::topics::RULES;
+use tokio::sync::mpsc;
+
+use breaker::Breaker;
+use poll::Poller;
+use provider::Provider;
+use provider::synthetic::Synthetic;
+use provider::yahoo::Yahoo;
+use publish::Publisher;
+use replay::{Replay, Rows};
+use watchlist::Watchlist;
+
+/// The consumer group whose members share the tickers.
+pub const GROUP: &str = "data-collector";
+
+/// Polls that run at once. Enough for thousands of tickers at usual answer times; more would only be answered 429.
+const MAX_CONCURRENT_POLLS: usize = 64;
+/// How long a polled quote is offered to the broker: longer than a broker takes to come back (45 s), short enough that
+/// a price is not published when nobody wants it any more.
+const POLLED_MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a replayed row is offered to the broker: there is no later one to make up for it.
+const REPLAYED_MESSAGE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a quote waits for company: a thousandth of what people notice.
+const LINGER: Duration = Duration::from_millis(2);
+/// How long the end of the process waits for acknowledgements, within the supervisor's grace period.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Changes of the watchlist that wait for the schedule.
+const CHANGES: usize = 1_024;
+
+/// Collects quotes until `context.shutdown`.
+///
+/// # Errors
+/// A setting that can't be used, before anything connects; a broker that is not there within a minute or whose topics
+/// don't fit; a consumer that failed for good.
+pub async fn run(config: Config, context: service::Context) -> anyhow::Result<()> {
+    metrics::describe();
+    let source = Source::open(&config.source)?;
+    let kafka_health = context.health.component("kafka");
+    let settings = config.kafka.settings();
+    let Some(kafka) = context.shutdown.run_until_cancelled(Kafka::connect(&settings)).await else {
+        return Ok(());
+    };
+    let kafka = kafka?;
+    let publisher = Publisher::new(kafka.producer(source.message_timeout(), LINGER)?);
+    kafka_health.ready();
+    match source {
+        Source::Polled { provider, pinned, interval } => {
+            collect(&kafka, provider, pinned, interval, &publisher, context).await?;
+        }
+        Source::Replayed { replay, rows } => {
+            tracing::info!(file = %replay.path.display(), speed = replay.speed, "replay starts");
+            let totals = replay.run(rows, &publisher, &context.shutdown).await;
+            tracing::info!(?totals, "replay ended");
+            // A supervisor would start an ended process again, and the replay with it.
+            context.shutdown.cancelled().await;
+        }
+    }
+    publisher.flush(FLUSH_TIMEOUT).await;
+    Ok(())
+}
+
+/// Where quotes come from, opened and checked.
+enum Source {
+    Polled { provider: Box<dyn Provider>, pinned: Vec<Ticker>, interval: Duration },
+    Replayed { replay: Replay, rows: Rows<std::fs::File> },
+}
+
+impl Source {
+    fn open(args: &SourceArgs) -> anyhow::Result<Self> {
+        let provider: Box<dyn Provider> = match args.quote_provider {
+            ProviderKind::Synthetic => Box::new(Synthetic::new(args.synthetic_seed)),
+            ProviderKind::Yahoo => Box::new(
+                Yahoo::new(args.quote_provider_url.clone()).context("the HTTP client could not be set up")?,
+            ),
+            ProviderKind::Replay => {
+                let path = args.replay_file.clone().context("QUOTE_PROVIDER=replay needs REPLAY_FILE")?;
+                let rows = Rows::open(&path)?;
+                return Ok(Self::Replayed { replay: Replay { path, speed: args.replay_speed }, rows });
+            }
+        };
+        let pinned = args.ticker_file.as_deref().map(read_tickers).transpose().map_err(anyhow::Error::msg)?;
+        Ok(Self::Polled { provider, pinned: pinned.unwrap_or_default(), interval: args.quote_poll_interval })
+    }
+
+    const fn message_timeout(&self) -> Duration {
+        match self {
+            Self::Polled { .. } => POLLED_MESSAGE_TIMEOUT,
+            Self::Replayed { .. } => REPLAYED_MESSAGE_TIMEOUT,
+        }
+    }
+}
+
+/// Polls what the rules ask for.
+async fn collect(
+    kafka: &Kafka,
+    provider: Box<dyn Provider>,
+    pinned: Vec<Ticker>,
+    interval: Duration,
+    publisher: &Publisher,
+    context: service::Context,
+) -> anyhow::Result<()> {
+    let health = context.health.component("watchlist");
+    tracing::info!(quote.source = provider.name(), ?interval, pinned = pinned.len(), "polling starts");
+    let limits = BatchLimits { max_records: 1_000, max_wait: Duration::from_millis(20) };
+    let consumer = kafka.consumer(GROUP, RULES, StartFrom::Beginning, limits)?;
+    let (changes, changed) = mpsc::channel(CHANGES);
+    let list = Watchlist::new(kafka.partitions(), pinned);
+    let breaker = Breaker::new(provider.name(), &breaker::Settings::default());
+    let poller = Arc::new(Poller::new(provider, breaker, publisher.clone(), context.shutdown.clone()));
+    let poll = move |ticker, state| {
+        let poller = Arc::clone(&poller);
+        async move { poller.poll(&ticker, state).await }
+    };
+    let polling = schedule::run(interval, MAX_CONCURRENT_POLLS, changed, context.shutdown.clone(), poll);
+    let following = follow(consumer, list, changes, health, context.shutdown.clone());
+    let following = async { following.await.context("the rules can't be followed") };
+    let working = async { tokio::try_join!(polling, following) };
+    let out_of_time = async {
+        context.shutdown.cancelled().await;
+        tokio::time::sleep(FLUSH_TIMEOUT).await;
+    };
+    tokio::select! {
+        result = working => result.map(|_| ()),
+        () = out_of_time => {
+            tracing::warn!("quotes were left unacknowledged");
+            Ok(())
+        }
+    }
+}
+
+/// FNV-1a: the same in every version of this program, which the standard hash is not. For spreading and seeding, not
+/// against people who choose tickers to collide.
+fn hash(ticker: &Ticker) -> u64 {
+    ticker.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

@@ -1,0 +1,209 @@
+//! One poll of one ticker: ask the provider, check the answer, publish it.
+
+use std::time::Duration;
+
+use cqrs::domain::{Quote, Ticker, Timestamp};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::breaker::{Breaker, CallError};
+use crate::metrics::FETCHES;
+use crate::provider::{Provider, ProviderError};
+use crate::publish::Publisher;
+
+/// A price from further ahead is a mistake of the provider or of a clock: published, it would make every true price
+/// after it look old.
+const MAX_AHEAD: Duration = Duration::from_secs(60);
+/// How long an unknown symbol is left alone: at first, and at most. It may be listed tomorrow.
+const UNKNOWN_FOR: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(60 * 60));
+
+/// What polling remembers of a ticker.
+#[derive(Debug, Default)]
+pub struct TickerState {
+    /// Event time of the last quote published.
+    published: Option<Timestamp>,
+    /// Set while the provider does not know the symbol: until when it is left alone, and the pause after that.
+    unknown: Option<(Instant, Duration)>,
+    /// The last outcome, so that what goes on is logged once.
+    outcome: Option<&'static str>,
+}
+
+/// Why an answer is not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The same price as before, by its time: the market rests.
+    Unchanged,
+    /// Older than what was published: the provider stepped back.
+    Late,
+    /// More than a minute ahead of this machine's clock.
+    Future,
+}
+
+impl Refusal {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Late => "late",
+            Self::Future => "future",
+        }
+    }
+}
+
+impl TickerState {
+    /// Whether the quote may be published.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, quote: &Quote, now: Timestamp) -> Result<(), Refusal> {
+        match self.published {
+            _ if quote.event_time > now.plus(MAX_AHEAD) => Err(Refusal::Future),
+            Some(last) if quote.event_time == last => Err(Refusal::Unchanged),
+            Some(last) if quote.event_time < last => Err(Refusal::Late),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_left_alone(&self, now: Instant) -> bool {
+        self.unknown.is_some_and(|(until, _)| now < until)
+    }
+
+    fn failed(&mut self, error: &ProviderError, now: Instant) {
+        self.unknown = match error {
+            ProviderError::UnknownSymbol => {
+                let pause = self.unknown.map_or(UNKNOWN_FOR.0, |(_, pause)| pause);
+                Some((now + pause, (pause * 2).min(UNKNOWN_FOR.1)))
+            }
+            ProviderError::NoPrice { .. }
+            | ProviderError::RateLimited { .. }
+            | ProviderError::Unauthorized { .. }
+            | ProviderError::Unavailable { .. }
+            | ProviderError::BadResponse { .. } => None,
+        };
+    }
+}
+
+/// Polls tickers of one provider through its circuit breaker.
+#[derive(Debug)]
+pub struct Poller {
+    provider: Box<dyn Provider>,
+    breaker: Breaker,
+    publisher: Publisher,
+    shutdown: CancellationToken,
+}
+
+impl Poller {
+    /// Once `shutdown` is cancelled, calls to the provider are cut short; quotes in hand are still published.
+    #[must_use]
+    pub fn new(
+        provider: Box<dyn Provider>,
+        breaker: Breaker,
+        publisher: Publisher,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { provider, breaker, publisher, shutdown }
+    }
+
+    /// Polls `ticker` once. Gives back what the next poll needs to know.
+    pub async fn poll(&self, ticker: &Ticker, mut state: TickerState) -> TickerState {
+        if state.is_left_alone(Instant::now()) {
+            return state;
+        }
+        let call = self.breaker.call(self.provider.fetch(ticker));
+        let Some(answer) = self.shutdown.run_until_cancelled(call).await else {
+            return state;
+        };
+        let outcome = match answer {
+            Ok(quote) => self.handle(quote, &mut state).await,
+            Err(CallError::Rejected) => {
+                self.count("rejected");
+                return state;
+            }
+            Err(CallError::Provider(error)) => {
+                state.failed(&error, Instant::now());
+                if state.outcome != Some(error.label()) {
+                    tracing::warn!(stock.ticker = %ticker, quote.source = self.provider.name(), "no quote: {error}");
+                }
+                error.label()
+            }
+        };
+        self.count(outcome);
+        state.outcome = Some(outcome);
+        state
+    }
+
+    async fn handle(&self, quote: Quote, state: &mut TickerState) -> &'static str {
+        state.unknown = None;
+        if let Err(refusal) = state.check(&quote, Timestamp::now()) {
+            if refusal == Refusal::Future && state.outcome != Some(refusal.label()) {
+                tracing::warn!(
+                    stock.ticker = %quote.ticker,
+                    quote.event_time = %quote.event_time,
+                    quote.source = quote.source,
+                    "a price from the future is not published; check this machine's clock and the provider"
+                );
+            }
+            return refusal.label();
+        }
+        match self.publisher.publish(&quote).await {
+            Ok(()) => {
+                state.published = Some(quote.event_time);
+                "published"
+            }
+            // The next poll publishes the price again, or a newer one.
+            Err(error) => {
+                tracing::warn!(stock.ticker = %quote.ticker, "a quote was not published: {error}");
+                "undelivered"
+            }
+        }
+    }
+
+    fn count(&self, outcome: &'static str) {
+        metrics::counter!(FETCHES, "provider" => self.provider.name(), "outcome" => outcome).increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quote(micros: i64) -> Quote {
+        Quote {
+            ticker: "AAPL".parse().unwrap(),
+            price: "1".parse().unwrap(),
+            currency: String::new(),
+            volume: None,
+            trade_side: None,
+            event_time: Timestamp::from_micros(micros),
+            ingest_time: Timestamp::EPOCH,
+            source: "test".into(),
+        }
+    }
+
+    #[test]
+    fn only_a_newer_quote_that_is_not_from_the_future_is_published() {
+        let now = Timestamp::from_micros(1_000_000_000);
+        let new = TickerState::default();
+        let known = TickerState { published: Some(Timestamp::from_micros(500)), ..TickerState::default() };
+        assert_eq!(new.check(&quote(1), now), Ok(()), "the first may be old");
+        assert_eq!(known.check(&quote(499), now), Err(Refusal::Late));
+        assert_eq!(known.check(&quote(500), now), Err(Refusal::Unchanged));
+        assert_eq!(known.check(&quote(501), now), Ok(()));
+        assert_eq!(new.check(&quote(1_060_000_000), now), Ok(()));
+        assert_eq!(new.check(&quote(1_060_000_001), now), Err(Refusal::Future));
+        assert_eq!(known.check(&quote(1_060_000_001), now), Err(Refusal::Future));
+    }
+
+    #[test]
+    fn an_unknown_symbol_is_left_alone_for_longer_and_longer() {
+        let mut state = TickerState::default();
+        let mut now = Instant::now();
+        for seconds in [60, 120, 240, 480, 960, 1_920, 3_600, 3_600] {
+            assert!(!state.is_left_alone(now));
+            state.failed(&ProviderError::UnknownSymbol, now);
+            assert!(state.is_left_alone(now + Duration::from_secs(seconds - 1)));
+            now += Duration::from_secs(seconds);
+        }
+        state.failed(&ProviderError::NoPrice { reason: "x".into() }, now);
+        assert!(!state.is_left_alone(now), "a symbol that is known again is polled as before");
+    }
+}

@@ -1,0 +1,76 @@
+//! Quotes into the quotes topic.
+
+use std::future::Future;
+use std::time::Duration;
+
+use cqrs::domain::Quote;
+use service::TraceParent;
+use service::codec::encode_quote;
+use service::kafka::{KafkaError, Outgoing, Producer};
+use service::topics::QUOTES;
+
+use crate::metrics::{QUOTES_PUBLISHED, QUOTES_UNDELIVERED};
+
+/// Writes quotes, each to its ticker's partition, and takes note of what became of them.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    producer: Producer,
+}
+
+impl Publisher {
+    /// Through this producer.
+    #[must_use]
+    pub const fn new(producer: Producer) -> Self {
+        Self { producer }
+    }
+
+    /// Hands a quote to the client, waiting while its queue is full. What comes back waits for the acknowledgement;
+    /// quotes of one ticker are written in the order of these calls.
+    ///
+    /// # Errors
+    /// Now if the client refuses the record, later if the broker did not acknowledge it in time. Both are counted; it is
+    /// the caller who logs.
+    pub async fn send(
+        &self,
+        quote: &Quote,
+    ) -> Result<impl Future<Output = Result<(), KafkaError>> + Send + use<>, KafkaError> {
+        let source = quote.source.clone();
+        let payload = encode_quote(quote);
+        let record = Outgoing {
+            topic: QUOTES,
+            ticker: &quote.ticker,
+            key: quote.ticker.as_str().as_bytes(),
+            payload: Some(&payload),
+            trace: Some(TraceParent::generate()),
+        };
+        match self.producer.send(record).await {
+            Ok(acknowledgement) => Ok(async move {
+                let result = acknowledgement.wait().await;
+                count(source, result.is_ok());
+                result
+            }),
+            Err(error) => {
+                count(source, false);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes one quote and waits for its acknowledgement.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn publish(&self, quote: &Quote) -> Result<(), KafkaError> {
+        self.send(quote).await?.await
+    }
+
+    /// Waits until all that was sent is acknowledged or given up, at most `timeout`.
+    pub async fn flush(&self, timeout: Duration) {
+        self.producer.flush(timeout).await;
+    }
+}
+
+fn count(source: String, delivered: bool) {
+    let name = if delivered { QUOTES_PUBLISHED } else { QUOTES_UNDELIVERED };
+    metrics::counter!(name, "source" => source).increment(1);
+}
