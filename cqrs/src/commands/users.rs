@@ -6,7 +6,6 @@ use super::requests::Request;
 use super::{Caller, Commands, Idempotency, IssuedLink, Registration, UserEdit, rules};
 use crate::domain::{ChatId, Email, NewRule, ReminderInterval, Rule, Timestamp, Token, User, UserId};
 use crate::ledger::reschedule_reminders;
-use crate::ledger::reschedule_reminders;
 use crate::rows::{self, RULE_COLUMNS, USER_COLUMNS};
 use crate::transaction::Tx;
 use crate::{CommandError, StoreError, dialect, outbox};
@@ -83,7 +82,9 @@ impl Commands {
                         ..old
                     };
                     update(tx, &user, now).await?;
-                    reschedule_reminders(tx.connection(), user.id, user.reminder_interval).await?;
+                    if edit.reminder_interval.is_some() {
+                        reschedule_reminders(tx.connection(), user.id, user.reminder_interval).await?;
+                    }
                     request.answer(tx, caller.0, &()).await?;
                     Ok(user)
                 })
