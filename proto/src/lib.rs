@@ -6,6 +6,7 @@
     unreachable_pub,
     unused_qualifications,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     clippy::wildcard_enum_match_arm,
     clippy::large_futures,
     clippy::too_many_lines,
