@@ -1,0 +1,44 @@
+use cqrs::domain::RuleId;
+use proto::v1;
+use proto::v1::alert_service_server::AlertService;
+use tonic::{Request, Response, Status};
+
+use crate::guard::caller_of;
+use crate::api::Api;
+use crate::status::{of_store, rule_not_found};
+use crate::wire::{self, Fields};
+
+#[tonic::async_trait]
+impl AlertService for Api {
+    async fn list_alerts(
+        &self,
+        request: Request<v1::ListAlertsRequest>,
+    ) -> Result<Response<v1::ListAlertsResponse>, Status> {
+        let caller = caller_of(&request)?;
+        let message = request.into_inner();
+        let mut fields = Fields::default();
+        let page = wire::page(&mut fields, message.page_size, message.page_token);
+        let rule = match message.rule_id.as_str() {
+            "" => Some(None),
+            id => fields.take("rule_id", id.parse::<RuleId>()).map(Some),
+        };
+        let (page, rule) = fields.finish(page.zip(rule))?;
+        let alerts = self
+            .queries
+            .alerts(caller, rule, page.token.as_deref(), page.size)
+            .await
+            .map_err(|error| of_store(&error))?;
+        // A deleted rule's alerts can still be listed; an id that never was the caller's is an error, not silence.
+        if let Some(id) = rule
+            && alerts.items.is_empty()
+            && page.token.is_none()
+            && self.queries.rule(caller, id).await.map_err(|error| of_store(&error))?.is_none()
+        {
+            return Err(rule_not_found(id));
+        }
+        Ok(Response::new(v1::ListAlertsResponse {
+            alerts: alerts.items.iter().map(wire::alert).collect(),
+            next_page_token: alerts.next.unwrap_or_default(),
+        }))
+    }
+}

@@ -1,0 +1,137 @@
+use cqrs::RuleEdit;
+use cqrs::domain::{RuleId, Timestamp};
+use proto::v1;
+use proto::v1::rule_service_server::RuleService;
+use tonic::{Request, Response, Status};
+
+use crate::guard::caller_of;
+use crate::api::Api;
+use crate::status::{FieldNames, of_command, of_store, rule_not_found};
+use crate::wire::{self, Fields};
+
+#[tonic::async_trait]
+impl RuleService for Api {
+    async fn create_rule(
+        &self,
+        request: Request<v1::CreateRuleRequest>,
+    ) -> Result<Response<v1::CreateRuleResponse>, Status> {
+        let caller = caller_of(&request)?;
+        let mut message = request.into_inner();
+        let mut fields = Fields::default();
+        let request_id = wire::request_id(&mut fields, std::mem::take(&mut message.request_id));
+        let rule = match &message.rule {
+            Some(rule) => wire::new_rule(&mut fields, "rule", rule, Timestamp::now()),
+            None => {
+                fields.refuse("rule", "it is missing; give the rule to create");
+                None
+            }
+        };
+        let (request_id, rule) = fields.finish(request_id.zip(rule))?;
+        let idempotency = wire::idempotency("CreateRule", request_id, &message);
+        let rule = self
+            .commands
+            .create_rule(caller, rule, idempotency)
+            .await
+            .map_err(|error| of_command(error, FieldNames::PLAIN))?;
+        self.outbox_filled.notify_one();
+        Ok(Response::new(v1::CreateRuleResponse { rule: Some(wire::rule(&rule)) }))
+    }
+
+    async fn get_rule(&self, request: Request<v1::GetRuleRequest>) -> Result<Response<v1::GetRuleResponse>, Status> {
+        let caller = caller_of(&request)?;
+        let mut fields = Fields::default();
+        let id = fields.take("rule_id", request.into_inner().rule_id.parse::<RuleId>());
+        let id = fields.finish(id)?;
+        let rule = self.queries.rule(caller, id).await.map_err(|error| of_store(&error))?;
+        let rule = rule.ok_or_else(|| rule_not_found(id))?;
+        Ok(Response::new(v1::GetRuleResponse { rule: Some(wire::rule(&rule)) }))
+    }
+
+    async fn list_rules(
+        &self,
+        request: Request<v1::ListRulesRequest>,
+    ) -> Result<Response<v1::ListRulesResponse>, Status> {
+        let caller = caller_of(&request)?;
+        let message = request.into_inner();
+        let mut fields = Fields::default();
+        let page = wire::page(&mut fields, message.page_size, message.page_token);
+        let page = fields.finish(page)?;
+        let rules = self
+            .queries
+            .rules(caller, page.token.as_deref(), page.size)
+            .await
+            .map_err(|error| of_store(&error))?;
+        Ok(Response::new(v1::ListRulesResponse {
+            rules: rules.items.iter().map(wire::rule).collect(),
+            next_page_token: rules.next.unwrap_or_default(),
+        }))
+    }
+
+    async fn update_rule(
+        &self,
+        request: Request<v1::UpdateRuleRequest>,
+    ) -> Result<Response<v1::UpdateRuleResponse>, Status> {
+        const NAMES: FieldNames = FieldNames { rule_id: "rule.id", ..FieldNames::PLAIN };
+        let caller = caller_of(&request)?;
+        let mut message = request.into_inner();
+        let mut fields = Fields::default();
+        let request_id = wire::request_id(&mut fields, std::mem::take(&mut message.request_id));
+        let edit = rule_edit(&mut fields, &message, Timestamp::now());
+        let (request_id, (id, edit)) = fields.finish(request_id.zip(edit))?;
+        let idempotency = wire::idempotency("UpdateRule", request_id, &message);
+        let rule = self
+            .commands
+            .update_rule(caller, id, edit, idempotency)
+            .await
+            .map_err(|error| of_command(error, NAMES))?;
+        self.outbox_filled.notify_one();
+        Ok(Response::new(v1::UpdateRuleResponse { rule: Some(wire::rule(&rule)) }))
+    }
+
+    async fn delete_rule(
+        &self,
+        request: Request<v1::DeleteRuleRequest>,
+    ) -> Result<Response<v1::DeleteRuleResponse>, Status> {
+        let caller = caller_of(&request)?;
+        let mut message = request.into_inner();
+        let mut fields = Fields::default();
+        let request_id = wire::request_id(&mut fields, std::mem::take(&mut message.request_id));
+        let id = fields.take("rule_id", message.rule_id.parse::<RuleId>());
+        let (request_id, id) = fields.finish(request_id.zip(id))?;
+        let idempotency = wire::idempotency("DeleteRule", request_id, &message);
+        self.commands
+            .delete_rule(caller, id, idempotency)
+            .await
+            .map_err(|error| of_command(error, FieldNames::PLAIN))?;
+        self.outbox_filled.notify_one();
+        Ok(Response::new(v1::DeleteRuleResponse {}))
+    }
+}
+
+fn rule_edit(fields: &mut Fields, message: &v1::UpdateRuleRequest, now: Timestamp) -> Option<(RuleId, RuleEdit)> {
+    let known = ["low", "high", "note", "paused", "expire_time"];
+    let paths = wire::mask(fields, message.update_mask.as_ref(), &known);
+    let Some(rule) = &message.rule else {
+        fields.refuse("rule", "it is missing; give the rule's id and the new values");
+        return None;
+    };
+    let id = fields.take("rule.id", rule.id.parse::<RuleId>());
+    let mut edit = RuleEdit::default();
+    for path in paths {
+        match path {
+            "low" => edit.low = wire::optional_price(fields, "rule.low", rule.low.as_deref()),
+            "high" => edit.high = wire::optional_price(fields, "rule.high", rule.high.as_deref()),
+            "note" => edit.note = fields.take("rule.note", rule.note.parse()),
+            "paused" => edit.paused = Some(rule.paused),
+            "expire_time" => {
+                edit.expires_at = wire::expire_time(fields, "rule.expire_time", rule.expire_time.as_ref(), now);
+            }
+            _ => {}
+        }
+    }
+    // Where only one of them changes, the stored other one decides, in the command.
+    if let (Some(low), Some(high)) = (edit.low, edit.high) {
+        wire::range(fields, "rule.low", low, high);
+    }
+    Some((id?, edit))
+}

@@ -1,0 +1,128 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cqrs::{Limits, Store};
+use proto::v1::alert_service_server::AlertServiceServer;
+use proto::v1::quote_service_server::QuoteServiceServer;
+use proto::v1::rule_service_server::RuleServiceServer;
+use proto::v1::user_service_server::UserServiceServer;
+use service::Context;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::guard::GuardLayer;
+use crate::api::Api;
+use crate::{Config, MAX_REQUEST_BYTES, health, relay};
+
+/// Most streams of one connection; more wait on the client's side.
+const MAX_STREAMS: u32 = 200;
+
+/// A connection whose other end is gone without a word is noticed after the two together.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most bytes of a request's headers: a token and what proxies add.
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+
+/// How long requests in hand may take to finish when the process ends; streams are cut then.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// As `run`, on a listener that is already bound: for `stockalert up` and tests.
+///
+/// # Errors
+/// As `run`.
+pub async fn serve(listener: TcpListener, config: Config, context: Context) -> anyhow::Result<()> {
+    let database = context.health.component("database");
+    let relay_health = context.health.component("outbox relay");
+    let store = Store::open(&config.database.store_settings()).await?;
+    let limits = Limits { rules_per_user: config.max_rules_per_user, rules_in_all: config.rules_in_all };
+    let commands = store.commands(limits);
+    let outbox_filled = Arc::new(Notify::new());
+
+    // Ends after the last request, so that what it put into the outbox goes out.
+    let end_relay = CancellationToken::new();
+    let relay = relay::run(
+        store.clone(),
+        commands.clone(),
+        config.kafka.settings(),
+        Arc::clone(&outbox_filled),
+        relay_health,
+        end_relay.clone(),
+    );
+
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let end_health = context.shutdown.child_token();
+    let health_watch = health::watch(store.clone(), &SERVICES, reporter, database, end_health.clone());
+    let api = Api { commands, queries: store.queries(), outbox_filled };
+    let routes = routes(&api)?.add_service(health_service);
+    let address = listener.local_addr().context("the listener has no address")?;
+    tracing::info!(listen = %address, "serving gRPC");
+    let server = Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .layer(GuardLayer::new(store.queries()))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            context.shutdown.clone().cancelled_owned(),
+        );
+    let serving = async {
+        let served = drain(server, context.shutdown.clone()).await;
+        end_health.cancel();
+        end_relay.cancel();
+        served
+    };
+    // Whichever fails ends the others.
+    let result = tokio::try_join!(serving, relay, async { Ok(health_watch.await) }).map(|_| ());
+    store.close().await;
+    result
+}
+
+/// Serves until shutdown, then until all requests in hand are answered or the time for that is up.
+async fn drain<F>(server: F, shutdown: CancellationToken) -> anyhow::Result<()>
+where
+    F: Future<Output = Result<(), tonic::transport::Error>>,
+{
+    let out_of_time = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        served = server => served.context("the gRPC server failed"),
+        () = out_of_time => {
+            tracing::warn!(seconds = DRAIN.as_secs(), "connections were cut that did not end in time");
+            Ok(())
+        }
+    }
+}
+
+const SERVICES: [&str; 4] = [
+    <UserServiceServer<Api> as NamedService>::NAME,
+    <RuleServiceServer<Api> as NamedService>::NAME,
+    <QuoteServiceServer<Api> as NamedService>::NAME,
+    <AlertServiceServer<Api> as NamedService>::NAME,
+];
+
+fn routes(api: &Api) -> anyhow::Result<Routes> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
+    };
+    Ok(Routes::new(UserServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(RuleServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(QuoteServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(AlertServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?))
+}

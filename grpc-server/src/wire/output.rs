@@ -1,0 +1,80 @@
+use cqrs::domain::{Alert, Quote, Rule, Side, Timestamp, User};
+use cqrs::IssuedLink;
+use proto::v1;
+
+/// A moment on the wire.
+pub(crate) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+    let micros = time.as_micros();
+    let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0);
+    prost_types::Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
+}
+
+/// A user as its owner sees it.
+pub(crate) fn user(user: &User) -> v1::User {
+    v1::User {
+        id: user.id.to_string(),
+        email: user.email.as_str().to_owned(),
+        telegram_linked: user.telegram_linked,
+        reminder_interval_seconds: user.reminder_interval.map(cqrs::domain::ReminderInterval::as_secs),
+        create_time: Some(timestamp(user.created_at)),
+    }
+}
+
+/// A rule as its owner sees it.
+pub(crate) fn rule(rule: &Rule) -> v1::Rule {
+    v1::Rule {
+        id: rule.id.to_string(),
+        ticker: rule.ticker.to_string(),
+        low: rule.range.low().map(|price| price.to_string()),
+        high: rule.range.high().map(|price| price.to_string()),
+        note: rule.note.as_str().to_owned(),
+        paused: rule.paused,
+        expire_time: rule.expires_at.map(timestamp),
+        version: rule.version.get(),
+        create_time: Some(timestamp(rule.created_at)),
+        update_time: Some(timestamp(rule.updated_at)),
+    }
+}
+
+/// A one-time link. The URL needs the bot's name, which is known once a bot has run.
+pub(crate) fn link(link: &IssuedLink) -> v1::TelegramLink {
+    let token = link.token.expose();
+    v1::TelegramLink {
+        token: token.to_owned(),
+        url: link.bot_username.as_ref().map(|bot| format!("https://t.me/{bot}?start={token}")).unwrap_or_default(),
+        expire_time: Some(timestamp(link.expires_at)),
+    }
+}
+
+/// A price as recorded.
+pub(crate) fn quote(quote: &Quote) -> v1::Quote {
+    v1::Quote {
+        ticker: quote.ticker.to_string(),
+        price: quote.price.to_string(),
+        currency: quote.currency.clone(),
+        event_time: Some(timestamp(quote.event_time)),
+        ingest_time: Some(timestamp(quote.ingest_time)),
+        source: quote.source.clone(),
+    }
+}
+
+/// An alert as its owner sees it.
+pub(crate) fn alert(alert: &Alert) -> v1::Alert {
+    let side = match alert.side {
+        Side::In => v1::Side::In,
+        Side::Above => v1::Side::Above,
+        Side::Below => v1::Side::Below,
+    };
+    v1::Alert {
+        id: format!("{}.{}", alert.rule_id, alert.position),
+        rule_id: alert.rule_id.to_string(),
+        rule_version: alert.position.version.get(),
+        ticker: alert.ticker.to_string(),
+        side: side.into(),
+        price: alert.price.to_string(),
+        threshold: alert.threshold.to_string(),
+        quote_time: Some(timestamp(alert.quote_time)),
+        raise_time: Some(timestamp(alert.raised_at)),
+        already_outside: alert.already_outside,
+    }
+}
