@@ -222,13 +222,8 @@ async fn connect(
     options: &AnyConnectOptions,
     deadline: Instant,
 ) -> Result<AnyConnection, StoreError> {
-    let once = async || {
-        let mut connection = AnyConnection::connect_with(options).await?;
-        connection.execute(AssertSqlSafe(dialect.session())).await?;
-        Ok::<_, sqlx::Error>(connection)
-    };
     loop {
-        match tokio::time::timeout_at(deadline.into(), once()).await {
+        match tokio::time::timeout_at(deadline.into(), connect_once(dialect, options)).await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) if Instant::now() + CONNECT_PAUSE < deadline => {
                 tracing::warn!(error = %StoreError::from(error), "the database can't be reached yet; trying again");
@@ -240,18 +235,24 @@ async fn connect(
     }
 }
 
+async fn connect_once(dialect: Dialect, options: &AnyConnectOptions) -> Result<AnyConnection, sqlx::Error> {
+    let mut connection = AnyConnection::connect_with(options).await?;
+    connection.execute(AssertSqlSafe(dialect.session())).await?;
+    Ok(connection)
+}
+
 /// Takes the connection, as one whose migration failed may still hold the lock.
 async fn migrate(dialect: Dialect, mut connection: AnyConnection) -> Result<(), StoreError> {
     match dialect {
         Dialect::MySql => {
             use_utf8(&mut connection).await?;
-            // Holds a lock meanwhile, named after the database.
-            MIGRATIONS.run(&mut connection).await?;
+            // Holds a lock meanwhile, named after the database. (`run` does the same, but its future can't be spawned.)
+            MIGRATIONS.run_direct(None, &mut connection, false).await?;
         }
         Dialect::Sqlite => {
             // The migrator knows no lock here: one write transaction around all makes other processes wait.
             let mut transaction = connection.begin_with(dialect.begin()).await?;
-            MIGRATIONS.run(&mut *transaction).await?;
+            MIGRATIONS.run_direct(None, &mut *transaction, false).await?;
             transaction.commit().await?;
         }
     }

@@ -1,0 +1,136 @@
+use cqrs::domain::Timestamp;
+use cqrs::{LedgerChange, StoreError};
+
+use crate::support::{Db, alert, new_rule};
+
+on_both_databases! {
+    rules_are_listed_page_by_page,
+    what_comes_and_goes_between_pages_disturbs_nothing_else,
+    alerts_are_listed_newest_first_page_by_page,
+    a_page_token_of_another_kind_is_refused,
+}
+
+async fn rules_are_listed_page_by_page(db: Db) {
+    let rules = vec![new_rule("AAPL"); 7];
+    let ada = db
+        .commands()
+        .register_user("ada@example.org".parse().unwrap(), rules, None)
+        .await
+        .unwrap();
+    let caller = cqrs::Caller(ada.user.id);
+    db.rule(db.user("bob@example.org").await, "MSFT").await;
+    for size in [1, 3, 6, 7, 100] {
+        let (mut found, mut token, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let page = db.queries().rules(caller, token.as_deref(), size).await.unwrap();
+            assert!(page.items.len() <= usize::try_from(size).unwrap());
+            found.extend(page.items);
+            pages += 1;
+            token = page.next;
+            if token.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, ada.rules);
+        assert_eq!(pages, 7_u32.div_ceil(size));
+    }
+}
+
+async fn what_comes_and_goes_between_pages_disturbs_nothing_else(db: Db) {
+    let rules = vec![new_rule("AAPL"); 6];
+    let ada = db
+        .commands()
+        .register_user("ada@example.org".parse().unwrap(), rules, None)
+        .await
+        .unwrap();
+    let caller = cqrs::Caller(ada.user.id);
+    let first = db.queries().rules(caller, None, 3).await.unwrap();
+    // The page's last rule and one to come.
+    for gone in [2, 4] {
+        db.commands()
+            .delete_rule(caller, ada.rules[gone].id, None)
+            .await
+            .unwrap();
+    }
+    let new = db.rule(caller, "AAPL").await;
+    let second = db
+        .queries()
+        .rules(caller, first.next.as_deref(), 10)
+        .await
+        .unwrap();
+    assert_eq!(second.items, [ada.rules[3].clone(), ada.rules[5].clone(), new]);
+    assert_eq!(second.next, None);
+}
+
+async fn alerts_are_listed_newest_first_page_by_page(db: Db) {
+    let caller = db.user("ada@example.org").await;
+    let (one, two) = (db.rule(caller, "AAPL").await, db.rule(caller, "AAPL").await);
+    let bob = db.user("bob@example.org").await;
+    let other = db.rule(bob, "AAPL").await;
+    let start = Timestamp::now().as_micros();
+    // Several at the same moment, so that the pages' borders fall among them.
+    let mut alerts: Vec<_> = (0..12)
+        .map(|n| {
+            alert(
+                if n % 3 == 0 { one.id } else { two.id },
+                caller.0,
+                n,
+                start + n / 5,
+            )
+        })
+        .collect();
+    let mut changes: Vec<_> = alerts.iter().cloned().map(LedgerChange::Alert).collect();
+    changes.push(LedgerChange::Alert(alert(other.id, bob.0, 0, start)));
+    db.ledger().fold(&changes, Timestamp::now()).await.unwrap();
+    alerts.sort_by_key(|alert| (alert.raised_at, alert.rule_id.to_string(), alert.position));
+    alerts.reverse();
+
+    for size in [1, 4, 12, 50] {
+        for rule in [None, Some(one.id), Some(two.id)] {
+            let (mut found, mut token) = (Vec::new(), None);
+            loop {
+                let page = db
+                    .queries()
+                    .alerts(caller, rule, token.as_deref(), size)
+                    .await
+                    .unwrap();
+                found.extend(page.items);
+                token = page.next;
+                if token.is_none() {
+                    break;
+                }
+            }
+            let expected: Vec<_> = alerts
+                .iter()
+                .filter(|alert| rule.is_none_or(|rule| alert.rule_id == rule))
+                .cloned()
+                .collect();
+            assert_eq!(found, expected, "{size} {rule:?}");
+        }
+    }
+    assert!(
+        db.queries()
+            .alerts(caller, Some(other.id), None, 10)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+}
+
+async fn a_page_token_of_another_kind_is_refused(db: Db) {
+    let caller = db.user("ada@example.org").await;
+    for _ in 0..2 {
+        db.rule(caller, "AAPL").await;
+    }
+    let rules_token = db.queries().rules(caller, None, 1).await.unwrap().next.unwrap();
+    for token in ["", "x", "!!", "bnVsbA", &rules_token[1..]] {
+        let result = db.queries().rules(caller, Some(token), 1).await;
+        assert!(
+            matches!(result, Err(StoreError::PageToken { .. })),
+            "{token}: {result:?}"
+        );
+    }
+    let result = db.queries().alerts(caller, None, Some(&rules_token), 1).await;
+    assert!(matches!(result, Err(StoreError::PageToken { .. })), "{result:?}");
+}
