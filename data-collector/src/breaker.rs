@@ -110,10 +110,16 @@ impl Breaker {
                 backoff::exponential(settings.open_for.0, settings.open_for.1),
             ),
             rate_limited: backoff::exponential(settings.rate_limited_for.0, settings.rate_limited_for.1),
-            fresh_rate_limited: backoff::exponential(settings.rate_limited_for.0, settings.rate_limited_for.1),
+            fresh_rate_limited: backoff::exponential(
+                settings.rate_limited_for.0,
+                settings.rate_limited_for.1,
+            ),
             verdict: Arc::clone(&verdict),
         };
-        let observer = Observer { provider, observed: Arc::clone(&observed) };
+        let observer = Observer {
+            provider,
+            observed: Arc::clone(&observed),
+        };
         let machine = StateMachine::new(policy, observer);
         Self {
             provider,
@@ -135,14 +141,19 @@ impl Breaker {
     ///
     /// # Errors
     /// [`CallError::Rejected`] without having polled `call`, or the call's own error.
-    pub async fn call<T>(&self, call: impl Future<Output = Result<T, ProviderError>>) -> Result<T, CallError> {
+    pub async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, ProviderError>>,
+    ) -> Result<T, CallError> {
         let Some(admission) = self.admit() else {
             return Err(CallError::Rejected);
         };
-        let result = tokio::time::timeout(self.call_timeout, call).await.unwrap_or_else(|_| {
-            let reason = format!("no answer within {:?}", self.call_timeout);
-            Err(ProviderError::Unavailable { reason })
-        });
+        let result = tokio::time::timeout(self.call_timeout, call)
+            .await
+            .unwrap_or_else(|_| {
+                let reason = format!("no answer within {:?}", self.call_timeout);
+                Err(ProviderError::Unavailable { reason })
+            });
         admission.settle(result.as_ref().err());
         Ok(result?)
     }
@@ -162,9 +173,16 @@ impl Breaker {
             gate.probes += 1;
         }
         if state != before {
-            tracing::info!(quote.source = self.provider, "circuit breaker half open: probing the provider");
+            tracing::info!(
+                quote.source = self.provider,
+                "circuit breaker half open: probing the provider"
+            );
         }
-        Some(Admission { breaker: self, is_probe, transitions: self.observed.transitions() })
+        Some(Admission {
+            breaker: self,
+            is_probe,
+            transitions: self.observed.transitions(),
+        })
     }
 
     fn record(&self, admitted_at: u64, error: Option<&ProviderError>) {
@@ -176,7 +194,10 @@ impl Breaker {
         let Some(failure) = failure else {
             gate.machine.on_success();
             if self.observed.transitions() != admitted_at {
-                tracing::info!(quote.source = self.provider, "circuit breaker closed: the provider answers");
+                tracing::info!(
+                    quote.source = self.provider,
+                    "circuit breaker closed: the provider answers"
+                );
             }
             return;
         };
@@ -324,7 +345,8 @@ impl Observer {
         self.observed.state.store(number, Ordering::Relaxed);
         self.observed.transitions.fetch_add(1, Ordering::Relaxed);
         metrics::gauge!(BREAKER_STATE, "provider" => self.provider).set(number);
-        metrics::counter!(BREAKER_TRANSITIONS, "provider" => self.provider, "to" => state.label()).increment(1);
+        metrics::counter!(BREAKER_TRANSITIONS, "provider" => self.provider, "to" => state.label())
+            .increment(1);
     }
 }
 

@@ -83,11 +83,16 @@ impl SourceArgs {
 }
 
 fn provider_url(text: &str) -> Result<Url, String> {
-    let url: Url = text.parse().map_err(|error| format!("{error}; give a URL such as {}", Yahoo::DEFAULT_URL))?;
+    let url: Url = text
+        .parse()
+        .map_err(|error| format!("{error}; give a URL such as {}", Yahoo::DEFAULT_URL))?;
     if matches!(url.scheme(), "http" | "https") {
         Ok(url)
     } else {
-        Err(format!("the scheme {:?} is not known; give http://... or https://...", url.scheme()))
+        Err(format!(
+            "the scheme {:?} is not known; give http://... or https://...",
+            url.scheme()
+        ))
     }
 }
 
@@ -133,8 +138,9 @@ pub fn read_tickers(path: &Path) -> Result<Vec<Ticker>, String> {
         if name.is_empty() {
             continue;
         }
-        let ticker =
-            name.parse().map_err(|error| format!("TICKER_FILE={}, line {}: {error}", path.display(), index + 1))?;
+        let ticker = name
+            .parse()
+            .map_err(|error| format!("TICKER_FILE={}, line {}: {error}", path.display(), index + 1))?;
         if !tickers.contains(&ticker) {
             tickers.push(ticker);
         }
@@ -171,7 +177,10 @@ mod tests {
     #[test]
     fn defaults_are_yahoos_host_and_15_seconds() {
         let source = parse(&["--quote-provider", "yahoo"]).unwrap();
-        assert_eq!(source.quote_provider_url.as_str(), "https://query1.finance.yahoo.com/");
+        assert_eq!(
+            source.quote_provider_url.as_str(),
+            "https://query1.finance.yahoo.com/"
+        );
         assert_eq!(source.quote_poll_interval, Duration::from_secs(15));
     }
 
@@ -184,19 +193,54 @@ mod tests {
             (vec![], "--quote-provider <QUOTE_PROVIDER>"),
             (vec!["--quote-provider", "bloomberg"], "synthetic, replay, yahoo"),
             (vec!["--quote-provider", "replay"], "--replay-file <FILE>"),
-            (vec!["--quote-provider", "replay", "--replay-file", "/no/such/file"], "can't be read"),
-            (vec!["--quote-provider", "replay", "--replay-file", "/"], "it is a folder"),
-            (vec!["--quote-provider", "replay", "--replay-file", empty], "timestamp,ticker,price,volume"),
-            (vec!["--quote-provider", "yahoo", "--quote-provider-url", "ftp://x"], "http://"),
-            (vec!["--quote-provider", "yahoo", "--quote-provider-url", "x"], "give a URL"),
-            (vec!["--quote-provider", "yahoo", "--quote-poll-interval", "99ms"], "100ms to 1h"),
-            (vec!["--quote-provider", "yahoo", "--quote-poll-interval", "61m"], "100ms to 1h"),
-            (vec!["--quote-provider", "yahoo", "--quote-poll-interval", "soon"], "500ms"),
-            (vec!["--quote-provider", "yahoo", "--replay-speed=-1"], "give 0"),
-            (vec!["--quote-provider", "yahoo", "--replay-speed", "inf"], "give 0"),
-            (vec!["--quote-provider", "yahoo", "--replay-speed", "NaN"], "give 0"),
             (
-                vec!["--quote-provider", "synthetic", "--ticker-file", bad_ticker.path().to_str().unwrap()],
+                vec!["--quote-provider", "replay", "--replay-file", "/no/such/file"],
+                "can't be read",
+            ),
+            (
+                vec!["--quote-provider", "replay", "--replay-file", "/"],
+                "it is a folder",
+            ),
+            (
+                vec!["--quote-provider", "replay", "--replay-file", empty],
+                "timestamp,ticker,price,volume",
+            ),
+            (
+                vec!["--quote-provider", "yahoo", "--quote-provider-url", "ftp://x"],
+                "http://",
+            ),
+            (
+                vec!["--quote-provider", "yahoo", "--quote-provider-url", "x"],
+                "give a URL",
+            ),
+            (
+                vec!["--quote-provider", "yahoo", "--quote-poll-interval", "99ms"],
+                "100ms to 1h",
+            ),
+            (
+                vec!["--quote-provider", "yahoo", "--quote-poll-interval", "61m"],
+                "100ms to 1h",
+            ),
+            (
+                vec!["--quote-provider", "yahoo", "--quote-poll-interval", "soon"],
+                "500ms",
+            ),
+            (vec!["--quote-provider", "yahoo", "--replay-speed=-1"], "give 0"),
+            (
+                vec!["--quote-provider", "yahoo", "--replay-speed", "inf"],
+                "give 0",
+            ),
+            (
+                vec!["--quote-provider", "yahoo", "--replay-speed", "NaN"],
+                "give 0",
+            ),
+            (
+                vec![
+                    "--quote-provider",
+                    "synthetic",
+                    "--ticker-file",
+                    bad_ticker.path().to_str().unwrap(),
+                ],
                 "line 3: \"msft\" is not a ticker",
             ),
         ] {
@@ -208,7 +252,11 @@ mod tests {
     #[test]
     fn a_ticker_file_has_one_ticker_per_line_and_comments() {
         let file = file("# mine\nAAPL\n\n  EURUSD=X  # euro\nAAPL\n");
-        let names: Vec<String> = read_tickers(file.path()).unwrap().iter().map(ToString::to_string).collect();
+        let names: Vec<String> = read_tickers(file.path())
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(names, ["AAPL", "EURUSD=X"]);
     }
 }

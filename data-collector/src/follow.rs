@@ -56,15 +56,17 @@ pub async fn follow(
 
 fn apply(list: &mut Watchlist, record: &Record) -> Vec<WatchChange> {
     let applied = match &record.payload {
-        Some(value) => {
-            decode_rule(value).map(|rule| list.change(record.partition, &rule, Timestamp::now()))
-        }
+        Some(value) => decode_rule(value).map(|rule| list.change(record.partition, &rule, Timestamp::now())),
         None => decode_rule_key(record.key.as_deref()).map(|rule_id| list.delete(record.partition, rule_id)),
     };
     applied.unwrap_or_else(|error: DecodeError| {
         // Its dead letter is written by alert-system.
         metrics::counter!(RULES_UNREADABLE).increment(1);
-        tracing::warn!(kafka.partition = record.partition, kafka.offset = record.offset, "a rule is skipped: {error}");
+        tracing::warn!(
+            kafka.partition = record.partition,
+            kafka.offset = record.offset,
+            "a rule is skipped: {error}"
+        );
         Vec::new()
     })
 }

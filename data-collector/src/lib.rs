@@ -1,15 +1,15 @@
 #![doc = include_str!("../README.md")]
 
-pub mod provider;
 pub mod breaker;
-pub mod watchlist;
-pub mod follow;
-pub mod schedule;
-pub mod poll;
-pub mod replay;
-pub mod publish;
 mod config;
+pub mod follow;
 mod metrics;
+pub mod poll;
+pub mod provider;
+pub mod publish;
+pub mod replay;
+pub mod schedule;
+pub mod watchlist;
 
 pub use config::{Config, ProviderKind, SourceArgs, read_tickers};
 pub use provider::synthetic::start_price;
@@ -59,14 +59,22 @@ pub async fn run(config: Config, context: service::Context) -> anyhow::Result<()
     let source = Source::open(&config.source)?;
     let kafka_health = context.health.component("kafka");
     let settings = config.kafka.settings();
-    let Some(kafka) = context.shutdown.run_until_cancelled(Kafka::connect(&settings)).await else {
+    let Some(kafka) = context
+        .shutdown
+        .run_until_cancelled(Kafka::connect(&settings))
+        .await
+    else {
         return Ok(());
     };
     let kafka = kafka?;
     let publisher = Publisher::new(kafka.producer(source.message_timeout(), LINGER)?);
     kafka_health.ready();
     match source {
-        Source::Polled { provider, pinned, interval } => {
+        Source::Polled {
+            provider,
+            pinned,
+            interval,
+        } => {
             collect(&kafka, provider, pinned, interval, &publisher, context).await?;
         }
         Source::Replayed { replay, rows } => {
@@ -83,8 +91,15 @@ pub async fn run(config: Config, context: service::Context) -> anyhow::Result<()
 
 /// Where quotes come from, opened and checked.
 enum Source {
-    Polled { provider: Box<dyn Provider>, pinned: Vec<Ticker>, interval: Duration },
-    Replayed { replay: Replay, rows: Rows<std::fs::File> },
+    Polled {
+        provider: Box<dyn Provider>,
+        pinned: Vec<Ticker>,
+        interval: Duration,
+    },
+    Replayed {
+        replay: Replay,
+        rows: Rows<std::fs::File>,
+    },
 }
 
 impl Source {
@@ -95,13 +110,31 @@ impl Source {
                 Yahoo::new(args.quote_provider_url.clone()).context("the HTTP client could not be set up")?,
             ),
             ProviderKind::Replay => {
-                let path = args.replay_file.clone().context("QUOTE_PROVIDER=replay needs REPLAY_FILE")?;
+                let path = args
+                    .replay_file
+                    .clone()
+                    .context("QUOTE_PROVIDER=replay needs REPLAY_FILE")?;
                 let rows = Rows::open(&path)?;
-                return Ok(Self::Replayed { replay: Replay { path, speed: args.replay_speed }, rows });
+                return Ok(Self::Replayed {
+                    replay: Replay {
+                        path,
+                        speed: args.replay_speed,
+                    },
+                    rows,
+                });
             }
         };
-        let pinned = args.ticker_file.as_deref().map(read_tickers).transpose().map_err(anyhow::Error::msg)?;
-        Ok(Self::Polled { provider, pinned: pinned.unwrap_or_default(), interval: args.quote_poll_interval })
+        let pinned = args
+            .ticker_file
+            .as_deref()
+            .map(read_tickers)
+            .transpose()
+            .map_err(anyhow::Error::msg)?;
+        Ok(Self::Polled {
+            provider,
+            pinned: pinned.unwrap_or_default(),
+            interval: args.quote_poll_interval,
+        })
     }
 
     const fn message_timeout(&self) -> Duration {
@@ -122,19 +155,38 @@ async fn collect(
     context: service::Context,
 ) -> anyhow::Result<()> {
     let health = context.health.component("watchlist");
-    tracing::info!(quote.source = provider.name(), ?interval, pinned = pinned.len(), "polling starts");
-    let limits = BatchLimits { max_records: 1_000, max_wait: Duration::from_millis(20) };
+    tracing::info!(
+        quote.source = provider.name(),
+        ?interval,
+        pinned = pinned.len(),
+        "polling starts"
+    );
+    let limits = BatchLimits {
+        max_records: 1_000,
+        max_wait: Duration::from_millis(20),
+    };
     let consumer = kafka.consumer(GROUP, RULES, StartFrom::Beginning, limits)?;
     let (changes, changed) = mpsc::channel(CHANGES);
     let list = Watchlist::new(kafka.partitions(), pinned);
     let breaker = Breaker::new(provider.name(), &breaker::Settings::default());
-    let poller = Arc::new(Poller::new(provider, breaker, publisher.clone(), context.shutdown.clone()));
+    let poller = Arc::new(Poller::new(
+        provider,
+        breaker,
+        publisher.clone(),
+        context.shutdown.clone(),
+    ));
     let poll = move |ticker, state| {
         let poller = Arc::clone(&poller);
         async move { poller.poll(&ticker, state).await }
     };
-    let polling = schedule::run(interval, MAX_CONCURRENT_POLLS, changed, context.shutdown.clone(), poll);
-    let following = follow(consumer, list, changes, health, context.shutdown.clone());
+    let polling = schedule::run(
+        interval,
+        MAX_CONCURRENT_POLLS,
+        changed,
+        context.shutdown.clone(),
+        poll,
+    );
+    let following = follow::follow(consumer, list, changes, health, context.shutdown.clone());
     let following = async { following.await.context("the rules can't be followed") };
     let working = async { tokio::try_join!(polling, following) };
     let out_of_time = async {

@@ -24,12 +24,24 @@ pub(crate) const ROWS_SKIPPED: &str = "stockalert_collector_replay_rows_skipped_
 /// Describes them to the recorder.
 pub(crate) fn describe() {
     describe_counter!(QUOTES_PUBLISHED, "Quotes acknowledged by the broker, by source");
-    describe_counter!(QUOTES_UNDELIVERED, "Quotes that the broker did not acknowledge in time, by source");
+    describe_counter!(
+        QUOTES_UNDELIVERED,
+        "Quotes that the broker did not acknowledge in time, by source"
+    );
     describe_counter!(FETCHES, "Polls of the provider by outcome");
-    describe_counter!(BEATS_SKIPPED, "Polls left out because an earlier one had not ended");
+    describe_counter!(
+        BEATS_SKIPPED,
+        "Polls left out because an earlier one had not ended"
+    );
     describe_gauge!(BREAKER_STATE, "Circuit breaker: 0 closed, 1 half open, 2 open");
-    describe_counter!(BREAKER_TRANSITIONS, "State changes of the circuit breaker, by the state entered");
+    describe_counter!(
+        BREAKER_TRANSITIONS,
+        "State changes of the circuit breaker, by the state entered"
+    );
     describe_gauge!(TICKERS_WATCHED, "Tickers that this process polls");
-    describe_counter!(RULES_UNREADABLE, "Records of the rules topic that could not be read");
+    describe_counter!(
+        RULES_UNREADABLE,
+        "Records of the rules topic that could not be read"
+    );
     describe_counter!(ROWS_SKIPPED, "Rows of the replayed file that could not be read");
 }

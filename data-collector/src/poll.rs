@@ -100,7 +100,12 @@ impl Poller {
         publisher: Publisher,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { provider, breaker, publisher, shutdown }
+        Self {
+            provider,
+            breaker,
+            publisher,
+            shutdown,
+        }
     }
 
     /// Polls `ticker` once. Gives back what the next poll needs to know.
@@ -183,7 +188,10 @@ mod tests {
     fn only_a_newer_quote_that_is_not_from_the_future_is_published() {
         let now = Timestamp::from_micros(1_000_000_000);
         let new = TickerState::default();
-        let known = TickerState { published: Some(Timestamp::from_micros(500)), ..TickerState::default() };
+        let known = TickerState {
+            published: Some(Timestamp::from_micros(500)),
+            ..TickerState::default()
+        };
         assert_eq!(new.check(&quote(1), now), Ok(()), "the first may be old");
         assert_eq!(known.check(&quote(499), now), Err(Refusal::Late));
         assert_eq!(known.check(&quote(500), now), Err(Refusal::Unchanged));
@@ -204,6 +212,9 @@ mod tests {
             now += Duration::from_secs(seconds);
         }
         state.failed(&ProviderError::NoPrice { reason: "x".into() }, now);
-        assert!(!state.is_left_alone(now), "a symbol that is known again is polled as before");
+        assert!(
+            !state.is_left_alone(now),
+            "a symbol that is known again is polled as before"
+        );
     }
 }

@@ -71,6 +71,10 @@ impl Publisher {
 }
 
 fn count(source: String, delivered: bool) {
-    let name = if delivered { QUOTES_PUBLISHED } else { QUOTES_UNDELIVERED };
+    let name = if delivered {
+        QUOTES_PUBLISHED
+    } else {
+        QUOTES_UNDELIVERED
+    };
     metrics::counter!(name, "source" => source).increment(1);
 }

@@ -54,7 +54,12 @@ impl Watchlist {
     /// With no partition assigned. `pinned` tickers are polled whatever rules exist.
     #[must_use]
     pub fn new(partition_count: i32, pinned: Vec<Ticker>) -> Self {
-        Self { partition_count, pinned, partitions: HashMap::new(), reasons: HashMap::new() }
+        Self {
+            partition_count,
+            pinned,
+            partitions: HashMap::new(),
+            reasons: HashMap::new(),
+        }
     }
 
     /// Starts with nothing known of this partition: its rules are read from the beginning.
@@ -87,13 +92,19 @@ impl Watchlist {
         };
         let before = match of.rules.entry(rule.rule_id) {
             Entry::Vacant(entry) => {
-                entry.insert(Known::Rule { order, watches: watches.clone() });
+                entry.insert(Known::Rule {
+                    order,
+                    watches: watches.clone(),
+                });
                 None
             }
             Entry::Occupied(mut entry) => match entry.get() {
-                Known::Rule { order: known, .. } if *known < order => {
-                    entry.insert(Known::Rule { order, watches: watches.clone() }).into_watches()
-                }
+                Known::Rule { order: known, .. } if *known < order => entry
+                    .insert(Known::Rule {
+                        order,
+                        watches: watches.clone(),
+                    })
+                    .into_watches(),
                 Known::Rule { .. } | Known::Deleted => return Vec::new(),
             },
         };
@@ -114,7 +125,10 @@ impl Watchlist {
         let Some(of) = self.partitions.get_mut(&partition) else {
             return Vec::new();
         };
-        let before = of.rules.insert(rule_id, Known::Deleted).and_then(Known::into_watches);
+        let before = of
+            .rules
+            .insert(rule_id, Known::Deleted)
+            .and_then(Known::into_watches);
         let Some((ticker, expires_at)) = before else {
             return Vec::new();
         };
@@ -226,22 +240,69 @@ mod tests {
         let mut list = list();
         let first = rule("AAPL", 1);
         assert_eq!(list.change(0, &first, NOW), watch("AAPL"));
-        assert_eq!(list.change(0, &RuleSnapshot { version: first.version.next(), ..first.clone() }, NOW), []);
-        let paused = RuleSnapshot { version: first.version.next().next(), active: false, ..first.clone() };
+        assert_eq!(
+            list.change(
+                0,
+                &RuleSnapshot {
+                    version: first.version.next(),
+                    ..first.clone()
+                },
+                NOW
+            ),
+            []
+        );
+        let paused = RuleSnapshot {
+            version: first.version.next().next(),
+            active: false,
+            ..first.clone()
+        };
         assert_eq!(list.change(0, &paused, NOW), unwatch("AAPL"));
-        let again = RuleSnapshot { version: paused.version.next(), active: true, ..paused };
+        let again = RuleSnapshot {
+            version: paused.version.next(),
+            active: true,
+            ..paused
+        };
         assert_eq!(list.change(0, &again, NOW), watch("AAPL"));
     }
 
     #[test]
     fn an_older_version_after_a_newer_changes_nothing_and_a_newer_log_does() {
         let mut list = list();
-        let new = RuleSnapshot { active: false, ..rule("AAPL", 5) };
-        let old = RuleSnapshot { active: true, version: RuleVersion::FIRST, ..new.clone() };
+        let new = RuleSnapshot {
+            active: false,
+            ..rule("AAPL", 5)
+        };
+        let old = RuleSnapshot {
+            active: true,
+            version: RuleVersion::FIRST,
+            ..new.clone()
+        };
         assert_eq!(list.change(0, &new, NOW), []);
         assert_eq!(list.change(0, &old, NOW), []);
-        assert_eq!(list.change(0, &RuleSnapshot { active: true, ..new.clone() }, NOW), [], "the same version");
-        assert_eq!(list.change(0, &RuleSnapshot { active: true, generation: 1, ..new }, NOW), watch("AAPL"));
+        assert_eq!(
+            list.change(
+                0,
+                &RuleSnapshot {
+                    active: true,
+                    ..new.clone()
+                },
+                NOW
+            ),
+            [],
+            "the same version"
+        );
+        assert_eq!(
+            list.change(
+                0,
+                &RuleSnapshot {
+                    active: true,
+                    generation: 1,
+                    ..new
+                },
+                NOW
+            ),
+            watch("AAPL")
+        );
     }
 
     #[test]
@@ -256,18 +317,35 @@ mod tests {
     fn a_rule_stops_when_its_time_has_passed() {
         let mut list = list();
         let expires = |micros| Some(Timestamp::from_micros(micros));
-        let rule = RuleSnapshot { expires_at: expires(2_000), ..rule("AAPL", 1) };
+        let rule = RuleSnapshot {
+            expires_at: expires(2_000),
+            ..rule("AAPL", 1)
+        };
         assert_eq!(list.change(0, &rule, NOW), watch("AAPL"));
         assert_eq!(list.expire(Timestamp::from_micros(1_999)), []);
         assert_eq!(list.expire(Timestamp::from_micros(2_000)), unwatch("AAPL"));
         assert_eq!(list.expire(Timestamp::from_micros(9_000)), []);
         assert_eq!(list.delete(0, rule.rule_id), [], "it is not taken away twice");
-        let longer = RuleSnapshot { expires_at: expires(3_000), ..self::rule("MSFT", 1) };
+        let longer = RuleSnapshot {
+            expires_at: expires(3_000),
+            ..self::rule("MSFT", 1)
+        };
         assert_eq!(list.change(0, &longer, NOW), watch("MSFT"));
-        let for_ever = RuleSnapshot { expires_at: None, version: longer.version.next(), ..longer };
+        let for_ever = RuleSnapshot {
+            expires_at: None,
+            version: longer.version.next(),
+            ..longer
+        };
         assert_eq!(list.change(0, &for_ever, NOW), []);
-        assert_eq!(list.expire(Timestamp::from_micros(5_000)), [], "the expiry was taken back");
-        let gone = RuleSnapshot { expires_at: expires(500), ..self::rule("IBM", 1) };
+        assert_eq!(
+            list.expire(Timestamp::from_micros(5_000)),
+            [],
+            "the expiry was taken back"
+        );
+        let gone = RuleSnapshot {
+            expires_at: expires(500),
+            ..self::rule("IBM", 1)
+        };
         assert_eq!(list.change(0, &gone, NOW), [], "expired before it was read");
     }
 
@@ -282,8 +360,22 @@ mod tests {
         assert_eq!(list.change(0, &one, NOW), [], "not ours");
         assert_eq!(list.delete(3, other.rule_id), unwatch("MSFT"));
         list.assign(0);
-        assert_eq!(list.change(0, &RuleSnapshot { version: RuleVersion::FIRST, ..one }, NOW), watch("AAPL"));
-        assert_eq!(list.assign(0), unwatch("AAPL"), "assigned again without a revocation");
+        assert_eq!(
+            list.change(
+                0,
+                &RuleSnapshot {
+                    version: RuleVersion::FIRST,
+                    ..one
+                },
+                NOW
+            ),
+            watch("AAPL")
+        );
+        assert_eq!(
+            list.assign(0),
+            unwatch("AAPL"),
+            "assigned again without a revocation"
+        );
     }
 
     #[test]

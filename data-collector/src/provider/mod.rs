@@ -35,13 +35,17 @@ pub enum ProviderError {
         reason: String,
     },
     /// The provider wants fewer requests.
-    #[error("the provider limits requests (retry after: {retry_after:?}); raise QUOTE_POLL_INTERVAL if it goes on")]
+    #[error(
+        "the provider limits requests (retry after: {retry_after:?}); raise QUOTE_POLL_INTERVAL if it goes on"
+    )]
     RateLimited {
         /// How long it wants to be left alone, where it says so.
         retry_after: Option<Duration>,
     },
     /// The provider refuses this client.
-    #[error("the provider refuses access with HTTP {status}; check that it may be used from here, and with what key")]
+    #[error(
+        "the provider refuses access with HTTP {status}; check that it may be used from here, and with what key"
+    )]
     Unauthorized {
         /// HTTP status.
         status: u16,

@@ -48,7 +48,10 @@ impl Synthetic {
     /// A market in which all prices follow from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, walks: Mutex::default() }
+        Self {
+            seed,
+            walks: Mutex::default(),
+        }
     }
 
     /// The next trade of `ticker`, as if it were made at `now`.
@@ -57,7 +60,9 @@ impl Synthetic {
     /// Never in truth: the walk does not get near zero.
     pub fn trade(&self, ticker: &Ticker, now: Timestamp) -> Result<Quote, ParsePriceError> {
         let mut walks = self.walks.lock().unwrap_or_else(PoisonError::into_inner);
-        let walk = walks.entry(ticker.clone()).or_insert_with(|| Walk::new(self.seed, ticker));
+        let walk = walks
+            .entry(ticker.clone())
+            .or_insert_with(|| Walk::new(self.seed, ticker));
         let (price, trade_side, volume) = walk.step(now);
         Ok(Quote {
             ticker: ticker.clone(),
@@ -77,7 +82,8 @@ impl Synthetic {
 pub fn start_price(seed: u64, ticker: &Ticker) -> Price {
     let cents = start_cents(&mut random_of(seed, ticker));
     // In range by construction.
-    Price::from_units(i64::from(cents) * (Price::SCALE / 100)).unwrap_or_else(|_| unreachable!("{cents} cents"))
+    Price::from_units(i64::from(cents) * (Price::SCALE / 100))
+        .unwrap_or_else(|_| unreachable!("{cents} cents"))
 }
 
 fn start_cents(random: &mut ChaCha8Rng) -> u32 {
@@ -95,7 +101,11 @@ impl Walk {
     fn new(seed: u64, ticker: &Ticker) -> Self {
         let mut random = random_of(seed, ticker);
         let start = f64::from(start_cents(&mut random)) / 100.0;
-        Self { start, deviation: 0.0, random }
+        Self {
+            start,
+            deviation: 0.0,
+            random,
+        }
     }
 
     /// Price, side, and volume in units of 1e-8.
@@ -104,10 +114,19 @@ impl Walk {
         let change = STEP * shock - PULL * self.deviation;
         self.deviation += change;
         // A trade that lifts the price was most likely the buyer's doing: the tick rule.
-        let side = if change >= 0.0 { TradeSide::Buy } else { TradeSide::Sell };
+        let side = if change >= 0.0 {
+            TradeSide::Buy
+        } else {
+            TradeSide::Sell
+        };
         let size: f64 = self.random.sample(StandardNormal);
-        let shares = (TYPICAL_VOLUME * intraday_volume(now) * (VOLUME_SPREAD * size).exp()).round().clamp(1.0, 1e9);
-        #[expect(clippy::cast_possible_truncation, reason = "whole and at most 1e9 by the line above")]
+        let shares = (TYPICAL_VOLUME * intraday_volume(now) * (VOLUME_SPREAD * size).exp())
+            .round()
+            .clamp(1.0, 1e9);
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "whole and at most 1e9 by the line above"
+        )]
         let volume = shares as i64 * Price::SCALE;
         (self.start * self.deviation.exp(), side, volume)
     }
@@ -129,7 +148,9 @@ impl Provider for Synthetic {
     fn fetch<'a>(&'a self, ticker: &'a Ticker) -> BoxFuture<'a, Result<Quote, ProviderError>> {
         let trade = self
             .trade(ticker, Timestamp::now())
-            .map_err(|error| ProviderError::BadResponse { reason: error.to_string() });
+            .map_err(|error| ProviderError::BadResponse {
+                reason: error.to_string(),
+            });
         std::future::ready(trade).boxed()
     }
 }
@@ -144,7 +165,9 @@ mod tests {
 
     fn prices(market: &Synthetic, name: &str, count: usize) -> Vec<f64> {
         let name = ticker(name);
-        (0..count).map(|_| market.trade(&name, Timestamp::EPOCH).unwrap().price.to_f64()).collect()
+        (0..count)
+            .map(|_| market.trade(&name, Timestamp::EPOCH).unwrap().price.to_f64())
+            .collect()
     }
 
     #[test]
@@ -152,14 +175,20 @@ mod tests {
         let (alone, among_others) = (Synthetic::new(7), Synthetic::new(7));
         prices(&among_others, "MSFT", 13);
         assert_eq!(prices(&alone, "AAPL", 100), prices(&among_others, "AAPL", 100));
-        assert_ne!(prices(&Synthetic::new(7), "AAPL", 100), prices(&Synthetic::new(8), "AAPL", 100));
-        assert_ne!(prices(&Synthetic::new(7), "AAPL", 100), prices(&Synthetic::new(7), "MSFT", 100));
+        assert_ne!(
+            prices(&Synthetic::new(7), "AAPL", 100),
+            prices(&Synthetic::new(8), "AAPL", 100)
+        );
+        assert_ne!(
+            prices(&Synthetic::new(7), "AAPL", 100),
+            prices(&Synthetic::new(7), "MSFT", 100)
+        );
     }
 
     /// Other parts place thresholds by it, and people note them down: it must not change between versions.
     #[test]
     fn start_prices_stay_what_they_were() {
-        assert_eq!(start_price(1, &ticker("AAPL")).to_string(), "0");
+        assert_eq!(start_price(1, &ticker("AAPL")).to_string(), "63.06");
         assert_eq!(start_price(1, &ticker("MSFT")).to_string(), "0");
     }
 
@@ -170,16 +199,25 @@ mod tests {
             let name = format!("T{number}");
             let start = start_price(3, &ticker(&name)).to_f64();
             let prices = prices(&Synthetic::new(3), &name, 400);
-            let out = prices.iter().position(|price| (price / start - 1.0).abs() >= 0.01).unwrap_or(400);
+            let out = prices
+                .iter()
+                .position(|price| (price / start - 1.0).abs() >= 0.01)
+                .unwrap_or(400);
             // Back by the re-arm margin, 2/1000 of the threshold.
-            let back = prices[out..].iter().position(|price| (price / start - 1.0).abs() <= 0.008).unwrap_or(400);
+            let back = prices[out..]
+                .iter()
+                .position(|price| (price / start - 1.0).abs() <= 0.008)
+                .unwrap_or(400);
             left.push(out);
             entered.push(back);
         }
         left.sort_unstable();
         entered.sort_unstable();
         println!("left: median {} p95 {} worst {}", left[500], left[950], left[999]);
-        println!("entered: median {} p95 {} worst {}", entered[500], entered[950], entered[999]);
+        println!(
+            "entered: median {} p95 {} worst {}",
+            entered[500], entered[950], entered[999]
+        );
         assert!(left[950] < 20, "{}", left[950]);
         assert!(entered[950] < 60, "{}", entered[950]);
     }
@@ -189,12 +227,16 @@ mod tests {
         let market = Synthetic::new(1);
         let total = |hour: i64| -> i64 {
             let now = Timestamp::from_micros(hour * 3_600_000_000);
-            (0..500).map(|_| market.trade(&ticker("A"), now).unwrap().volume.unwrap() / Price::SCALE).sum()
+            (0..500)
+                .map(|_| market.trade(&ticker("A"), now).unwrap().volume.unwrap() / Price::SCALE)
+                .sum()
         };
         let (open, noon, close) = (total(0), total(12), total(23));
         assert!(open > 2 * noon && close > 2 * noon, "{open} {noon} {close}");
         let buys = (0..1_000)
-            .filter(|_| market.trade(&ticker("B"), Timestamp::EPOCH).unwrap().trade_side == Some(TradeSide::Buy))
+            .filter(|_| {
+                market.trade(&ticker("B"), Timestamp::EPOCH).unwrap().trade_side == Some(TradeSide::Buy)
+            })
             .count();
         assert!((400..600).contains(&buys), "{buys}");
     }

@@ -60,13 +60,15 @@ impl Yahoo {
             StatusCode::OK => quote_of(ticker, &body?),
             StatusCode::NOT_FOUND => Err(ProviderError::UnknownSymbol),
             StatusCode::TOO_MANY_REQUESTS => Err(ProviderError::RateLimited { retry_after }),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(ProviderError::Unauthorized { status: status.as_u16() })
-            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ProviderError::Unauthorized {
+                status: status.as_u16(),
+            }),
             // Yahoo's way to say that it has nothing for this symbol and range.
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => quote_of(ticker, &body?),
             status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-                Err(ProviderError::Unavailable { reason: format!("HTTP {}", status.as_u16()) })
+                Err(ProviderError::Unavailable {
+                    reason: format!("HTTP {}", status.as_u16()),
+                })
             }
             status => Err(bad(format!("HTTP {}", status.as_u16()))),
         }
@@ -78,7 +80,9 @@ impl Yahoo {
             .map_err(|()| bad("QUOTE_PROVIDER_URL can't have a path".into()))?
             .pop_if_empty()
             .extend(["v8", "finance", "chart", ticker.as_str()]);
-        url.query_pairs_mut().append_pair("interval", "1m").append_pair("range", "1d");
+        url.query_pairs_mut()
+            .append_pair("interval", "1m")
+            .append_pair("range", "1d");
         Ok(url)
     }
 }
@@ -103,7 +107,9 @@ fn of_transport(error: reqwest::Error) -> ProviderError {
     if error.is_redirect() || error.is_decode() {
         return bad(chain(&error));
     }
-    ProviderError::Unavailable { reason: chain(&error) }
+    ProviderError::Unavailable {
+        reason: chain(&error),
+    }
 }
 
 /// An error with its causes, which reqwest leaves out of its message.
@@ -185,7 +191,9 @@ fn quote_of(ticker: &Ticker, body: &[u8]) -> Result<Quote, ProviderError> {
     if !meta.symbol.eq_ignore_ascii_case(ticker.as_str()) {
         return Err(no_price(format!("the answer is for {}", cut(&meta.symbol))));
     }
-    let value = meta.regular_market_price.ok_or_else(|| no_price("there is none in the answer".into()))?;
+    let value = meta
+        .regular_market_price
+        .ok_or_else(|| no_price("there is none in the answer".into()))?;
     let decimals = meta.price_hint.unwrap_or(DECIMALS_UNLESS_TOLD);
     let price = Price::from_f64(value, decimals).map_err(|error| no_price(error.to_string()))?;
     let event_time = meta
@@ -216,7 +224,11 @@ fn of_chart_error(error: ChartError) -> ProviderError {
     match error.code.as_str() {
         "Not Found" => ProviderError::UnknownSymbol,
         "Unauthorized" => ProviderError::Unauthorized { status: 401 },
-        code => no_price(format!("{}: {}", cut(code), cut(error.description.as_deref().unwrap_or_default()))),
+        code => no_price(format!(
+            "{}: {}",
+            cut(code),
+            cut(error.description.as_deref().unwrap_or_default())
+        )),
     }
 }
 

@@ -65,7 +65,10 @@ impl Replay {
     ) -> Totals {
         let (sender, mut receiver) = mpsc::channel(READ_AHEAD);
         // A file can block (a network's, a pipe): it is read on a thread that may.
-        tokio::task::spawn_blocking(move || rows.into_iter().try_for_each(|row| sender.blocking_send(row).ok()));
+        tokio::task::spawn_blocking(move || {
+            rows.into_iter()
+                .try_for_each(|row| sender.blocking_send(row).ok())
+        });
         let mut totals = Totals::default();
         let mut pace = Pace::new(self.speed);
         let mut next: Option<(Quote, Instant)> = None;
@@ -109,7 +112,10 @@ impl Totals {
         quote: Quote,
         publisher: &Publisher,
     ) -> Option<impl Future<Output = Result<(), KafkaError>> + use<>> {
-        let quote = Quote { ingest_time: Timestamp::now(), ..quote };
+        let quote = Quote {
+            ingest_time: Timestamp::now(),
+            ..quote
+        };
         match publisher.send(&quote).await {
             Ok(acknowledgement) => Some(acknowledgement),
             Err(error) => {
@@ -168,7 +174,11 @@ impl Pace {
         let elapsed = event_time.since(first).as_secs_f64() / self.speed;
         // A gap of years at a tiny speed is past what an instant can hold: wait "for ever".
         let elapsed = Duration::try_from_secs_f64(elapsed).unwrap_or(Duration::MAX);
-        Some(start.checked_add(elapsed).unwrap_or_else(|| start + Duration::from_secs(30 * 365 * 86_400)))
+        Some(
+            start
+                .checked_add(elapsed)
+                .unwrap_or_else(|| start + Duration::from_secs(30 * 365 * 86_400)),
+        )
     }
 }
 
@@ -188,6 +198,9 @@ mod tests {
         assert_eq!(Pace::new(0.0).due(at(1)), None);
         let mut slow = Pace::new(1e-300);
         slow.due(at(1));
-        assert!(slow.due(at(2)).is_some_and(|due| due > start + Duration::from_secs(86_400)));
+        assert!(
+            slow.due(at(2))
+                .is_some_and(|due| due > start + Duration::from_secs(86_400))
+        );
     }
 }

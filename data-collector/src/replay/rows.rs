@@ -56,7 +56,10 @@ impl Rows<File> {
     /// # Errors
     /// If it can't be read or has another header.
     pub fn open(path: &Path) -> Result<Self, ReplayError> {
-        let unreadable = |reason: String| ReplayError::Unreadable { path: path.display().to_string(), reason };
+        let unreadable = |reason: String| ReplayError::Unreadable {
+            path: path.display().to_string(),
+            reason,
+        };
         let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
         if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
             return Err(unreadable("it is a folder".into()));
@@ -71,17 +74,28 @@ impl<R: Read> Rows<R> {
     /// # Errors
     /// If the first line can't be read or is not the header.
     pub fn new(source: R, path: &str) -> Result<Self, ReplayError> {
-        let mut reader = csv::ReaderBuilder::new().buffer_capacity(64 * 1024).from_reader(source);
+        let mut reader = csv::ReaderBuilder::new()
+            .buffer_capacity(64 * 1024)
+            .from_reader(source);
         let header = reader
             .headers()
-            .map_err(|error| ReplayError::Unreadable { path: path.to_owned(), reason: error.to_string() })?
+            .map_err(|error| ReplayError::Unreadable {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            })?
             .iter()
             .collect::<Vec<_>>()
             .join(",");
         if header == HEADER {
-            Ok(Self { reader, record: StringRecord::new() })
+            Ok(Self {
+                reader,
+                record: StringRecord::new(),
+            })
         } else {
-            Err(ReplayError::Header { path: path.to_owned(), header: header.chars().take(100).collect() })
+            Err(ReplayError::Header {
+                path: path.to_owned(),
+                header: header.chars().take(100).collect(),
+            })
         }
     }
 }
@@ -90,18 +104,19 @@ impl<R: Read> Iterator for Rows<R> {
     type Item = Result<Quote, RowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let line = self.reader.position().line();
+        let start = self.reader.position().line();
         match self.reader.read_record(&mut self.record) {
             Ok(false) => None,
             Ok(true) => {
-                // Blank lines before the row are passed over, so the row's own position is the one to name.
-                let line = self.record.position().map_or(line, csv::Position::line);
+                let line = self.line_of(start);
                 Some(quote_of(&self.record).map_err(|reason| RowError { line, reason }))
             }
             Err(error) => {
-                let line = error.position().map_or(line, csv::Position::line);
+                let line = self.line_of(start);
                 let reason = match error.kind() {
-                    csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                    csv::ErrorKind::UnequalLengths {
+                        expected_len, len, ..
+                    } => {
                         format!("{len} fields instead of {expected_len}")
                     }
                     _ => error.to_string(),
@@ -109,6 +124,13 @@ impl<R: Read> Iterator for Rows<R> {
                 Some(Err(RowError { line, reason }))
             }
         }
+    }
+}
+
+impl<R: Read> Rows<R> {
+    /// The line of the row just read. `start` is where reading began, before blank lines that were passed over.
+    fn line_of(&self, start: u64) -> u64 {
+        start.max(self.reader.position().line().saturating_sub(1))
     }
 }
 
@@ -166,9 +188,18 @@ mod tests {
         let seen: Vec<_> = rows
             .into_iter()
             .map(|row| row.unwrap())
-            .map(|q| (q.event_time.to_string(), q.ticker.to_string(), q.price.to_string(), q.volume))
+            .map(|q| {
+                (
+                    q.event_time.to_string(),
+                    q.ticker.to_string(),
+                    q.price.to_string(),
+                    q.volume,
+                )
+            })
             .collect();
-        let row = |time: &str, ticker: &str, price: &str, volume| (time.into(), ticker.into(), price.into(), volume);
+        let row = |time: &str, ticker: &str, price: &str, volume| {
+            (time.into(), ticker.into(), price.into(), volume)
+        };
         assert_eq!(
             seen,
             [
@@ -193,17 +224,53 @@ mod tests {
              1969-10-07T08:00:00Z,AIG,49.18,1\n\
              2013-10-07T08:00:00Z,AIG,49.18,.\n\
              2013-10-07T08:00:00Z,AIG,49.18,1\n";
-        let seen: Vec<(u64, bool)> =
-            rows(file).into_iter().map(|row| row.map_or_else(|e| (e.line, false), |_| (0, true))).collect();
+        let seen: Vec<(u64, bool)> = rows(file)
+            .into_iter()
+            .map(|row| row.map_or_else(|e| (e.line, false), |_| (0, true)))
+            .collect();
         let bad = |line| (line, false);
         assert_eq!(
             seen,
-            [bad(2), bad(4), bad(5), bad(6), bad(7), bad(8), bad(9), bad(10), (0, true)]
+            [
+                bad(2),
+                bad(4),
+                bad(5),
+                bad(6),
+                bad(7),
+                bad(8),
+                bad(9),
+                bad(10),
+                (0, true)
+            ]
         );
-        let reasons: Vec<String> = rows(file).into_iter().filter_map(Result::err).map(|e| e.to_string()).collect();
-        assert!(reasons[0].contains("\"yesterday\" is not a time"), "{}", reasons[0]);
+        let reasons: Vec<String> = rows(file)
+            .into_iter()
+            .filter_map(Result::err)
+            .map(|e| e.to_string())
+            .collect();
+        assert!(
+            reasons[0].contains("\"yesterday\" is not a time"),
+            "{}",
+            reasons[0]
+        );
         assert!(reasons[1].contains("\"aig\" is not a ticker"), "{}", reasons[1]);
         assert_eq!(reasons[5], "line 8: 3 fields instead of 4");
+    }
+
+    #[test]
+    fn lines_are_counted_with_either_ending_and_without_the_last() {
+        for text in [
+            "H\nbad\n\nbad\nbad",
+            "H\r\nbad\r\n\r\nbad\r\nbad",
+            "H\nbad\n\nbad\nbad\n\n",
+        ] {
+            let lines: Vec<u64> = rows(&text.replace('H', HEADER))
+                .into_iter()
+                .filter_map(Result::err)
+                .map(|e| e.line)
+                .collect();
+            assert_eq!(lines, [2, 4, 5], "{text:?}");
+        }
     }
 
     #[test]
@@ -216,9 +283,16 @@ mod tests {
 
     #[test]
     fn another_header_is_refused() {
-        for text in ["", "a,b\n", "ticker,timestamp,price,volume\n2013-10-07T08:00:00Z,A,1,\n"] {
+        for text in [
+            "",
+            "a,b\n",
+            "ticker,timestamp,price,volume\n2013-10-07T08:00:00Z,A,1,\n",
+        ] {
             let error = Rows::new(text.as_bytes(), "x.csv").unwrap_err().to_string();
-            assert!(error.contains("REPLAY_FILE=x.csv") && error.contains(HEADER), "{error}");
+            assert!(
+                error.contains("REPLAY_FILE=x.csv") && error.contains(HEADER),
+                "{error}"
+            );
         }
     }
 }

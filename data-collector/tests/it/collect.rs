@@ -1,0 +1,268 @@
+//! The whole collector between a provider and the embedded broker.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use cqrs::domain::{Price, Quote, Range, RuleId, RuleSnapshot, RuleVersion, Ticker, Timestamp, UserId};
+use data_collector::{Config, ProviderKind, SourceArgs, start_price};
+use service::Context;
+use service::codec::{decode_quote, encode_rule};
+use service::config::KafkaArgs;
+use service::kafka::{
+    BatchConsumer, BatchLimits, ConsumerEvent, EmbeddedBroker, Kafka, Outgoing, Producer, StartFrom,
+};
+use service::topics::{QUOTES, RULES, partition_of};
+use tokio::task::JoinHandle;
+
+use crate::stub::{Answer, Stub};
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PARTITIONS: i32 = 4;
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// A collector, its broker, and a look at its quotes. (The broker is dropped last.)
+pub(crate) struct Trial {
+    pub(crate) context: Context,
+    running: JoinHandle<anyhow::Result<()>>,
+    producer: Producer,
+    quotes: BatchConsumer,
+    pending: Vec<Quote>,
+    _broker: EmbeddedBroker,
+}
+
+impl Trial {
+    pub(crate) async fn start(source: SourceArgs) -> Self {
+        let broker = EmbeddedBroker::start(PARTITIONS).unwrap();
+        let settings = broker.settings();
+        let properties: Vec<String> = settings
+            .properties
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let config = Config {
+            kafka: KafkaArgs {
+                bootstrap_servers: settings.bootstrap_servers.clone(),
+                partitions: settings.partitions,
+                properties: properties.join(","),
+            },
+            source,
+        };
+        let kafka = Kafka::connect(settings).await.unwrap();
+        let limits = BatchLimits {
+            max_records: 100,
+            max_wait: Duration::from_millis(10),
+        };
+        let context = Context::default();
+        Self {
+            running: tokio::spawn(data_collector::run(config, context.clone())),
+            context,
+            producer: kafka.producer(Duration::from_secs(10), Duration::ZERO).unwrap(),
+            quotes: kafka
+                .consumer("test", QUOTES, StartFrom::Beginning, limits)
+                .unwrap(),
+            pending: Vec::new(),
+            _broker: broker,
+        }
+    }
+
+    async fn put(&self, ticker: &Ticker, key: &str, payload: Option<&[u8]>) {
+        let record = Outgoing {
+            topic: RULES,
+            ticker,
+            key: key.as_bytes(),
+            payload,
+            trace: None,
+        };
+        self.producer.send(record).await.unwrap().wait().await.unwrap();
+    }
+
+    async fn add_rule(&self, name: &str) -> RuleSnapshot {
+        let rule = RuleSnapshot {
+            rule_id: RuleId::generate(),
+            user_id: UserId::generate(),
+            ticker: ticker(name),
+            range: Range::new(None, Some("500".parse().unwrap())).unwrap(),
+            version: RuleVersion::FIRST,
+            active: true,
+            expires_at: None,
+            updated_at: Timestamp::now(),
+            generation: 0,
+        };
+        self.put(&rule.ticker, &rule.rule_id.to_string(), Some(&encode_rule(&rule)))
+            .await;
+        rule
+    }
+
+    async fn delete_rule(&self, rule: &RuleSnapshot) {
+        self.put(&rule.ticker, &rule.rule_id.to_string(), None).await;
+    }
+
+    /// The next quote, checked to be in its ticker's partition.
+    pub(crate) async fn next_quote(&mut self) -> Quote {
+        let next = async {
+            while self.pending.is_empty() {
+                if let ConsumerEvent::Batch(batch) = self.quotes.next().await.unwrap() {
+                    for record in batch.records.into_iter().rev() {
+                        let quote = decode_quote(record.payload.as_deref().unwrap()).unwrap();
+                        assert_eq!(record.partition, partition_of(&quote.ticker, PARTITIONS));
+                        assert_eq!(record.key.as_deref(), Some(quote.ticker.as_str().as_bytes()));
+                        assert!(record.trace.is_some());
+                        self.pending.push(quote);
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .expect("a quote in time");
+        self.pending.pop().unwrap()
+    }
+
+    async fn quote_of(&mut self, name: &str) -> Quote {
+        let wanted = ticker(name);
+        loop {
+            let quote = self.next_quote().await;
+            if quote.ticker == wanted {
+                return quote;
+            }
+        }
+    }
+
+    pub(crate) async fn until_ready(&self) {
+        let ready = async {
+            while self.context.health.readiness().is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ready)
+            .await
+            .expect("ready in time");
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        !self.running.is_finished()
+    }
+
+    pub(crate) async fn end(self) {
+        self.context.shutdown.cancel();
+        tokio::time::timeout(PATIENCE, self.running)
+            .await
+            .expect("an end in time")
+            .unwrap()
+            .unwrap();
+    }
+}
+
+fn ticker(name: &str) -> Ticker {
+    name.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rules_ticker_is_polled_until_its_last_rule_is_gone_without_a_restart() {
+    let mut trial = Trial::start(SourceArgs::synthetic(1, INTERVAL).unwrap()).await;
+    trial.until_ready().await;
+    trial.add_rule("CONTROL").await;
+    let (one, two) = (trial.add_rule("AAPL").await, trial.add_rule("AAPL").await);
+    let quote = trial.quote_of("AAPL").await;
+    assert_eq!(
+        (quote.source.as_str(), quote.currency.as_str()),
+        ("synthetic", "USD")
+    );
+    let start = start_price(1, &quote.ticker).to_f64();
+    assert!(
+        (quote.price.to_f64() / start - 1.0).abs() < 0.1,
+        "{} near {start}",
+        quote.price
+    );
+    trial.delete_rule(&one).await;
+    trial.quote_of("CONTROL").await;
+    trial.quote_of("AAPL").await;
+    trial.quote_of("AAPL").await;
+    trial.delete_rule(&two).await;
+    // Five quotes of the control in a row: five intervals without the other.
+    let mut in_a_row = 0;
+    while in_a_row < 5 {
+        in_a_row = if trial.next_quote().await.ticker == ticker("CONTROL") {
+            in_a_row + 1
+        } else {
+            0
+        };
+    }
+    trial.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_no_rule_is_skipped_and_the_next_is_followed() {
+    let mut trial = Trial::start(SourceArgs::synthetic(1, INTERVAL).unwrap()).await;
+    let msft = ticker("MSFT");
+    trial.put(&msft, "x", Some(b"\xff\xff no rule")).await;
+    trial.put(&msft, "no rule id", None).await;
+    trial.add_rule("MSFT").await;
+    trial.quote_of("MSFT").await;
+    trial.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticker_file_is_polled_without_rules_once_per_interval() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let names: Vec<String> = (0..12).map(|number| format!("T{number}")).collect();
+    std::io::Write::write_all(&mut file, names.join("\n").as_bytes()).unwrap();
+    let source = SourceArgs {
+        ticker_file: Some(file.path().to_owned()),
+        ..SourceArgs::synthetic(1, Duration::from_secs(1)).unwrap()
+    };
+    let mut trial = Trial::start(source).await;
+    let mut seen: HashMap<Ticker, Vec<Timestamp>> = HashMap::new();
+    while seen.len() < names.len() || seen.values().any(|times| times.len() < 4) {
+        let quote = trial.next_quote().await;
+        seen.entry(quote.ticker).or_default().push(quote.event_time);
+    }
+    for (ticker, times) in seen {
+        for pair in times.windows(2) {
+            // A beat is 1 s; two pollers would halve it.
+            assert!(
+                pair[1].since(pair[0]) > Duration::from_millis(700),
+                "{ticker}: {times:?}"
+            );
+        }
+    }
+    trial.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_down_is_left_alone_and_polled_again_when_it_is_back() {
+    let stub = Stub::start(Answer::Full("503 Service Unavailable", "", String::new())).await;
+    let source = SourceArgs {
+        quote_provider: ProviderKind::Yahoo,
+        quote_provider_url: stub.url(),
+        ..SourceArgs::synthetic(1, Duration::from_millis(100)).unwrap()
+    };
+    let mut trial = Trial::start(source).await;
+    for number in 0..8 {
+        trial.add_rule(&format!("T{number}")).await;
+    }
+    let down = async {
+        while stub.count() < 5 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, down)
+        .await
+        .expect("five calls in time");
+    stub.answer_with(Answer::Full(
+        "200 OK",
+        "",
+        format!(
+            r#"{{"chart":{{"result":[{{"meta":{{"symbol":"T3","regularMarketPrice":{},"regularMarketTime":1739998801}}}}],"error":null}}}}"#,
+            "48.87"
+        ),
+    ));
+    let quote = trial.quote_of("T3").await;
+    assert_eq!(quote.price, "48.87".parse::<Price>().unwrap());
+    // Without a breaker, 8 tickers at 10 polls a second would have made 400 calls in the 5 s that it is open. Some may
+    // have been made in the moment before it opened, and since it closed.
+    let calls = stub.count();
+    assert!(calls < 100, "{calls}");
+    trial.end().await;
+}

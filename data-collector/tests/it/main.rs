@@ -1,0 +1,13 @@
+//! The collector against a provider that misbehaves and a broker.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking"
+)]
+
+mod breaker;
+mod collect;
+mod replay;
+mod stub;
+mod yahoo;
