@@ -24,40 +24,47 @@ pub fn parse<P: CommandFactory + FromArgMatches>(name: &'static str) -> Result<P
     matches
         .and_then(|mut matches| P::from_arg_matches_mut(&mut matches))
         .map_err(|error| {
-            let _ = error.print();
-            match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => {
-                    print_variable(&command, &error);
-                    ExitCode::from(EXIT_USAGE)
-                }
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
             }
+            print(&command, &error);
+            ExitCode::from(EXIT_USAGE)
         })
 }
 
-/// clap names the flag; people who configure a container know the variable.
-fn print_variable(command: &clap::Command, error: &clap::Error) {
+/// clap names the flag, and people who configure a container know the variable. It also repeats the value, which must not
+/// happen to a secret.
+fn print(command: &clap::Command, error: &clap::Error) {
+    use std::error::Error as _;
     use std::io::Write as _;
-    let names: Vec<String> = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(name)) => vec![name.clone()],
-        Some(ContextValue::Strings(names)) => names.clone(),
-        _ => return,
+    let mut stderr = std::io::stderr();
+    let invalid = command.get_arguments().find(|argument| is_about(error, argument));
+    let secret = invalid.filter(|argument| argument.is_hide_env_values_set());
+    if let (Some(argument), Some(reason)) = (secret, error.source()) {
+        let flag = argument.get_long().unwrap_or_default();
+        let _ = writeln!(stderr, "error: the value of --{flag} can't be used: {reason}");
+    } else {
+        let _ = error.print();
+    }
+    if let Some((long, variable)) = invalid.and_then(|argument| argument.get_long().zip(argument.get_env())) {
+        let variable = variable.to_string_lossy();
+        let _ = writeln!(
+            stderr,
+            "\n--{long} can also be set as the environment variable {variable}"
+        );
+    }
+}
+
+fn is_about(error: &clap::Error, argument: &clap::Arg) -> bool {
+    let Some(flag) = argument.get_long().map(|long| format!("--{long}")) else {
+        return false;
     };
-    for argument in command.get_arguments() {
-        let Some((long, variable)) = argument.get_long().zip(argument.get_env()) else {
-            continue;
-        };
-        let flag = format!("--{long}");
-        if names
-            .iter()
-            .any(|name| name.split_whitespace().next() == Some(&flag))
-        {
-            let variable = variable.to_string_lossy();
-            let _ = writeln!(
-                std::io::stderr(),
-                "\n{flag} can also be set as the environment variable {variable}"
-            );
-        }
+    let names = |text: &String| text.split_whitespace().next() == Some(&flag);
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(text)) => names(text),
+        Some(ContextValue::Strings(texts)) => texts.iter().any(names),
+        _ => false,
     }
 }
 
@@ -89,7 +96,7 @@ impl fmt::Debug for DatabaseArgs {
 }
 
 fn database_url(text: &str) -> Result<String, String> {
-    // The text holds a password: the error must not repeat it. (clap's own message would; see `parse`.)
+    // The text holds a password: the error must not repeat it.
     if text.starts_with("mysql://") || text.starts_with("sqlite:") || text.starts_with("mariadb://") {
         Ok(text.to_owned())
     } else {

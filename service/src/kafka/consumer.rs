@@ -261,21 +261,18 @@ impl ConsumerContext for GroupContext {
                 .map(|element| element.partition())
                 .collect::<Vec<_>>()
         };
-        let result = match error {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                self.note(ConsumerEvent::Assigned(numbers()));
-                tracing::info!(partitions = ?numbers(), "partitions assigned");
-                let start = match self.start {
-                    StartFrom::Committed => Ok(()),
-                    StartFrom::Beginning => partitions.set_all_offsets(Offset::Beginning),
-                };
-                start.and_then(|()| client.assign(partitions))
-            }
-            _ => {
-                self.note(ConsumerEvent::Revoked(numbers()));
-                tracing::info!(partitions = ?numbers(), "partitions revoked");
-                client.unassign()
-            }
+        let result = if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.note(ConsumerEvent::Assigned(numbers()));
+            tracing::info!(partitions = ?numbers(), "partitions assigned");
+            let start = match self.start {
+                StartFrom::Committed => Ok(()),
+                StartFrom::Beginning => partitions.set_all_offsets(Offset::Beginning),
+            };
+            start.and_then(|()| client.assign(partitions))
+        } else {
+            self.note(ConsumerEvent::Revoked(numbers()));
+            tracing::info!(partitions = ?numbers(), "partitions revoked");
+            client.unassign()
         };
         if let Err(error) = result {
             tracing::error!(%error, "an assignment of partitions failed");
