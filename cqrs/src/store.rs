@@ -1,6 +1,7 @@
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr as _;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -11,7 +12,12 @@ use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Executor as _
 use crate::dialect::Dialect;
 use crate::{Commands, Leases, Ledger, Limits, Outbox, Queries, QuoteHistory, StoreError};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../db/migrations");
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrator = sqlx::migrate!("../db/migrations");
+    // Its lock on MySQL waits without end, which MariaDB takes for not at all; `migrate` has a better one.
+    migrator.set_locking(false);
+    migrator
+});
 
 /// How long a statement waits for a free connection before it fails: longer than a burst, shorter than a caller's
 /// patience.
@@ -78,7 +84,7 @@ impl Store {
         };
         let deadline = Instant::now() + settings.connect_timeout;
         let connection = connect(dialect, &write_options, deadline).await?;
-        migrate(dialect, connection).await?;
+        migrate(dialect, connection, deadline).await?;
         connect(dialect, &read_options, deadline).await?.close().await?;
 
         let (writers, read_session) = match dialect {
@@ -241,16 +247,21 @@ async fn connect_once(dialect: Dialect, options: &AnyConnectOptions) -> Result<A
     Ok(connection)
 }
 
-/// Takes the connection, as one whose migration failed may still hold the lock.
-async fn migrate(dialect: Dialect, mut connection: AnyConnection) -> Result<(), StoreError> {
+/// Takes the connection: closing it gives the lock back, also of a migration that failed.
+async fn migrate(
+    dialect: Dialect,
+    mut connection: AnyConnection,
+    deadline: Instant,
+) -> Result<(), StoreError> {
+    // Not `run`, which does the same: its future can't be spawned.
     match dialect {
         Dialect::MySql => {
+            lock_schema(&mut connection, deadline).await?;
             use_utf8(&mut connection).await?;
-            // Holds a lock meanwhile, named after the database. (`run` does the same, but its future can't be spawned.)
             MIGRATIONS.run_direct(None, &mut connection, false).await?;
         }
         Dialect::Sqlite => {
-            // The migrator knows no lock here: one write transaction around all makes other processes wait.
+            // One write transaction around all makes other processes wait.
             let mut transaction = connection.begin_with(dialect.begin()).await?;
             MIGRATIONS.run_direct(None, &mut *transaction, false).await?;
             transaction.commit().await?;
@@ -258,6 +269,25 @@ async fn migrate(dialect: Dialect, mut connection: AnyConnection) -> Result<(), 
     }
     connection.close().await?;
     Ok(())
+}
+
+/// Waits until no other process brings this database's schema up to date.
+async fn lock_schema(connection: &mut AnyConnection, deadline: Instant) -> Result<(), StoreError> {
+    let wait = deadline
+        .saturating_duration_since(Instant::now())
+        .as_secs()
+        .max(1);
+    let locked: Option<i64> =
+        sqlx::query_scalar("select cast(get_lock(concat('stockalert.', md5(database())), ?) as signed)")
+            .bind(i64::try_from(wait).unwrap_or(i64::MAX))
+            .fetch_one(connection)
+            .await?;
+    if locked == Some(1) {
+        return Ok(());
+    }
+    Err(StoreError::Setting(format!(
+        "another process has been bringing the database's schema up to date for {wait} s; wait for it to end, then start again"
+    )))
 }
 
 /// Makes tables hold any text and compare it byte by byte, as SQLite does, whatever the server's default (MariaDB's is

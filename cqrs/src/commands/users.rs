@@ -290,19 +290,38 @@ async fn link_chat(tx: &mut Tx, hash: String, chat: ChatId, now: Timestamp) -> R
         .bind(id.clone())
         .execute(tx.connection())
         .await?;
-    sqlx::query("update users set chat_id = null, updated_at = ? where chat_id = ? and id <> ?")
-        .bind(now.as_micros())
-        .bind(chat.get())
-        .bind(id.clone())
-        .execute(tx.connection())
-        .await?;
-    sqlx::query("update users set chat_id = ?, updated_at = ? where id = ?")
-        .bind(chat.get())
-        .bind(now.as_micros())
-        .bind(id.clone())
-        .execute(tx.connection())
-        .await?;
+    bind_chat(tx, &id, chat, now).await?;
     let select = format!("select {USER_COLUMNS} from users where id = ?");
     let row = dialect::query(select).bind(id).fetch_one(tx.connection()).await?;
     Ok(rows::user(&row)?)
+}
+
+async fn bind_chat(tx: &mut Tx, user: &str, chat: ChatId, now: Timestamp) -> Result<(), StoreError> {
+    // Another transaction that binds the same chat to another user is invisible until it commits, and then the chat's
+    // key is there already: take it from that user too. Only people who link one chat at the same moment get here.
+    let mut attempts = 10;
+    loop {
+        sqlx::query("update users set chat_id = null, updated_at = ? where chat_id = ? and id <> ?")
+            .bind(now.as_micros())
+            .bind(chat.get())
+            .bind(user.to_owned())
+            .execute(tx.connection())
+            .await?;
+        let bound = sqlx::query("update users set chat_id = ?, updated_at = ? where id = ?")
+            .bind(chat.get())
+            .bind(now.as_micros())
+            .bind(user.to_owned())
+            .execute(tx.connection())
+            .await;
+        attempts -= 1;
+        match bound {
+            Ok(_) => return Ok(()),
+            Err(error)
+                if attempts > 0
+                    && error
+                        .as_database_error()
+                        .is_some_and(|error| error.is_unique_violation()) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
