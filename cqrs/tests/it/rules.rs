@@ -17,11 +17,14 @@ on_both_databases! {
     sweeps_at_the_same_time_expire_each_rule_once,
 }
 
+/// What an edit is to do, given the new expiry.
+type Change = fn(&mut cqrs::domain::Rule, Timestamp);
+
 async fn an_edit_changes_what_it_names_and_nothing_else(db: Db) {
     let caller = db.user("ada@example.org").await;
     let mut rule = db.rule(caller, "BRK-B").await;
     let expiry = Timestamp::now().plus(Duration::from_secs(3600));
-    let steps: [(RuleEdit, fn(&mut cqrs::domain::Rule, Timestamp)); 5] = [
+    let steps: [(RuleEdit, Change); 5] = [
         (
             RuleEdit {
                 paused: Some(true),
