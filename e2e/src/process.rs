@@ -1,0 +1,131 @@
+//! The services as processes of their own, to be killed and started again.
+
+use std::fs::{File, OpenOptions};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+/// One service's process; killed when dropped.
+#[derive(Debug)]
+pub struct Service {
+    name: String,
+    program: PathBuf,
+    settings: Vec<(String, String)>,
+    log: PathBuf,
+    admin_port: u16,
+    child: Child,
+}
+
+/// A port that was free a moment ago.
+///
+/// # Errors
+/// If there is none.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+impl Service {
+    /// Starts `STOCKALERT_BIN_DIR/program` with these environment variables; its log goes to `logs/name.log`.
+    ///
+    /// # Errors
+    /// If `STOCKALERT_BIN_DIR` is not set or the program can't be started.
+    pub fn start(
+        name: &str,
+        program: &str,
+        settings: &[(&str, String)],
+        logs: &Path,
+    ) -> anyhow::Result<Self> {
+        let folder =
+            std::env::var("STOCKALERT_BIN_DIR").context("STOCKALERT_BIN_DIR is not set; run make test")?;
+        let program = Path::new(&folder).join(program);
+        let admin_port = free_port()?;
+        let mut settings: Vec<_> = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        settings.push(("ADMIN_LISTEN".into(), format!("127.0.0.1:{admin_port}")));
+        let log = logs.join(format!("{name}.log"));
+        let child = spawn(&program, &settings, &log)?;
+        Ok(Self {
+            name: name.to_owned(),
+            program,
+            settings,
+            log,
+            admin_port,
+            child,
+        })
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again with the same settings.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        self.child = spawn(&self.program, &self.settings, &self.log)?;
+        Ok(())
+    }
+
+    /// Waits until the process says that it is ready.
+    ///
+    /// # Errors
+    /// If it ends, or is not ready within `patience`.
+    pub async fn ready(&mut self, patience: Duration) -> anyhow::Result<()> {
+        let url = format!("http://127.0.0.1:{}/readyz", self.admin_port);
+        let start = tokio::time::Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended with {status}; its log: {}", self.name, tail(&self.log));
+            }
+            if let Ok(answer) = reqwest::get(&url).await
+                && answer.status().is_success()
+            {
+                return Ok(());
+            }
+            if start.elapsed() > patience {
+                bail!(
+                    "{} is not ready after {patience:?}; its log: {}",
+                    self.name,
+                    tail(&self.log)
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+fn spawn(program: &Path, settings: &[(String, String)], log: &Path) -> anyhow::Result<Child> {
+    let log: File = OpenOptions::new().create(true).append(true).open(log)?;
+    Command::new(program)
+        .envs(settings.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("{} could not be started", program.display()))
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

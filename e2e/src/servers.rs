@@ -1,0 +1,97 @@
+//! A private Kafka and MariaDB for one test.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use tempfile::TempDir;
+
+/// Real servers of this test's own, stopped when dropped. Needs `TEST_SERVERS`, the path of the script that starts them,
+/// which `make test` sets.
+#[derive(Debug)]
+pub struct Servers {
+    script: PathBuf,
+    folder: TempDir,
+    /// Where Kafka is.
+    pub bootstrap_servers: String,
+    /// Where the database is.
+    pub database_url: String,
+}
+
+impl Servers {
+    /// Starts them; takes some seconds.
+    ///
+    /// # Errors
+    /// If `TEST_SERVERS` is not set or the script fails.
+    pub fn start() -> anyhow::Result<Self> {
+        let script =
+            PathBuf::from(std::env::var("TEST_SERVERS").context("TEST_SERVERS is not set; run make test")?);
+        let folder = tempfile::Builder::new().prefix("stockalert-e2e-").tempdir()?;
+        let output = Command::new(&script).arg("start").arg(folder.path()).output()?;
+        if !output.status.success() {
+            bail!(
+                "the servers did not start: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        let settings = std::fs::read_to_string(folder.path().join("env"))?;
+        let settings: HashMap<&str, String> = settings
+            .lines()
+            .filter_map(|line| line.strip_prefix("export ").unwrap_or(line).split_once('='))
+            .map(|(name, value)| (name, value.trim_matches(['\'', '"']).to_owned()))
+            .collect();
+        let setting = |name: &str| {
+            settings
+                .get(name)
+                .cloned()
+                .with_context(|| format!("{name} is not in the env file"))
+        };
+        Ok(Self {
+            bootstrap_servers: setting("KAFKA_BOOTSTRAP_SERVERS")?,
+            database_url: setting("DATABASE_URL")?,
+            script,
+            folder,
+        })
+    }
+
+    /// What the database answers, tab-separated lines without a heading.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn sql(&self, query: &str) -> anyhow::Result<String> {
+        let output = Command::new(&self.script)
+            .arg("sql")
+            .arg(self.folder.path())
+            .args(["--batch", "--skip-column-names", "--execute", query, "stockalert"])
+            .output()?;
+        if !output.status.success() {
+            bail!("{query} failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Runs another of the script's commands, such as `kill-kafka`.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn command(&self, command: &str) -> anyhow::Result<()> {
+        let status = Command::new(&self.script)
+            .arg(command)
+            .arg(self.folder.path())
+            .status()?;
+        if status.success() {
+            Ok(())
+        } else {
+            bail!("{command} failed")
+        }
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        if let Err(error) = self.command("stop") {
+            tracing::warn!(%error, "the servers could not be stopped");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! A day of trades through real servers into users' chats, compared with the oracle.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests fail by panicking and print what they measured"
+)]
+
+mod system;
+
+use system::System;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka and MariaDB; run by make test"]
+async fn one_alert_system_tells_each_user_exactly_what_the_oracle_says_on_kafka_and_mariadb() {
+    let _turn = system::one_at_a_time().await;
+    let mut system = System::start(1).await;
+    system.register_users().await;
+    system.replay("0").await;
+    system.settle().await;
+    system.compare_with_the_oracle("1 instance");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka and MariaDB; run by make test"]
+async fn three_alert_systems_tell_each_user_exactly_what_the_oracle_says_on_kafka_and_mariadb() {
+    let _turn = system::one_at_a_time().await;
+    let mut system = System::start(3).await;
+    system.register_users().await;
+    system.replay("0").await;
+    system.settle().await;
+    system.compare_with_the_oracle("3 instances");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka and MariaDB; run by make test"]
+async fn killed_alert_systems_and_notifiers_lose_and_repeat_nothing_on_kafka_and_mariadb() {
+    let _turn = system::one_at_a_time().await;
+    let mut system = System::start(1).await;
+    system.register_users().await;
+    system.replay(&system::speed_for_kills()).await;
+    system.kill_in_the_middle(system::kills()).await;
+    system.settle().await;
+    system.compare_with_the_oracle("kills");
+}
