@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build lint compose test e2e stack clean-local tools install
+.PHONY: help run build lint compose test e2e bench stack clean-local tools install
 
 BINARIES := $(CURDIR)/target/debug
 # The tests that start the programs themselves find them here.
@@ -28,6 +28,10 @@ test: install compose lint build ## every check and every test, on private Kafka
 
 e2e: install build ## the whole-system tests alone, with their output
 	deploy/local/with-servers cargo test -p e2e -- --ignored --nocapture
+
+bench: install ## quote to alert in numbers, beside what the broker alone takes
+	cargo build --release -p alert-system -p e2e --bins
+	STOCKALERT_BIN_DIR=$(CURDIR)/target/release deploy/local/with-servers target/release/bench
 
 stack: install build ## Kafka, MariaDB and every service as its own process, until Ctrl-C; data in .stack/
 	deploy/local/stack

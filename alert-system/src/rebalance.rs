@@ -49,9 +49,10 @@ impl ConsumerContext for RebalanceContext {
             }
             return;
         }
-        let rebalance = match error {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(partitions.clone()),
-            _ => Rebalance::Revoke,
+        let rebalance = if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            Rebalance::Assign(partitions.clone())
+        } else {
+            Rebalance::Revoke
         };
         self.noted
             .lock()

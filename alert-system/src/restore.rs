@@ -197,7 +197,7 @@ fn repair<P: Ord + Copy, V>(
         let payload = match latest {
             Latest::Value(newest) if !newest.is_last => Some(newest.payload.as_slice()),
             Latest::Deleted { is_last: false } => None,
-            _ => continue,
+            Latest::Value(_) | Latest::Deleted { .. } => continue,
         };
         tracing::warn!(kafka.topic = topic.name, rule.id = %id, "an old record came last; the newest is appended again");
         let key = id.to_string();
