@@ -3,8 +3,8 @@ use proto::v1;
 use proto::v1::alert_service_server::AlertService;
 use tonic::{Request, Response, Status};
 
-use crate::guard::caller_of;
 use crate::api::Api;
+use crate::guard::caller_of;
 use crate::status::{of_store, rule_not_found};
 use crate::wire::{self, Fields};
 
@@ -32,7 +32,12 @@ impl AlertService for Api {
         if let Some(id) = rule
             && alerts.items.is_empty()
             && page.token.is_none()
-            && self.queries.rule(caller, id).await.map_err(|error| of_store(&error))?.is_none()
+            && self
+                .queries
+                .rule(caller, id)
+                .await
+                .map_err(|error| of_store(&error))?
+                .is_none()
         {
             return Err(rule_not_found(id));
         }

@@ -24,15 +24,22 @@ use crate::{MAX_REQUESTS_IN_HAND, REQUEST_TIMEOUT};
 const OPEN_METHODS: [&str; 1] = ["/stockalert.v1.UserService/RegisterUser"];
 
 /// The services that need no token: they tell nothing of any user.
-const OPEN_SERVICES: [&str; 3] =
-    ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
+const OPEN_SERVICES: [&str; 3] = [
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.ServerReflection/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
+];
 
 /// The one way a method learns on whose behalf it runs.
 ///
 /// # Errors
 /// UNAUTHENTICATED if the guard let nobody in, which no method but an open one ever sees.
 pub(crate) fn caller_of<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
-    request.extensions().get::<Caller>().copied().ok_or_else(unauthenticated)
+    request
+        .extensions()
+        .get::<Caller>()
+        .copied()
+        .ok_or_else(unauthenticated)
 }
 
 /// Puts the guard around all services.
@@ -49,7 +56,11 @@ struct Guard {
 impl GuardLayer {
     pub(crate) fn new(queries: Queries) -> Self {
         let in_hand = Semaphore::new(MAX_REQUESTS_IN_HAND);
-        Self(Arc::new(Guard { queries, in_hand, methods: known_methods() }))
+        Self(Arc::new(Guard {
+            queries,
+            in_hand,
+            methods: known_methods(),
+        }))
     }
 }
 
@@ -57,7 +68,10 @@ impl<S> Layer<S> for GuardLayer {
     type Service = Guarded<S>;
 
     fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded { guard: Arc::clone(&self.0), inner }
+        Guarded {
+            guard: Arc::clone(&self.0),
+            inner,
+        }
     }
 }
 
@@ -111,20 +125,30 @@ impl Guard {
                 Ok(response) => complete(response),
             }
         };
-        let response = tokio::time::timeout(REQUEST_TIMEOUT, answer).await.unwrap_or_else(|_| late().into_http());
+        let response = tokio::time::timeout(REQUEST_TIMEOUT, answer)
+            .await
+            .unwrap_or_else(|_| late().into_http());
         record(method, &response, started);
         response
     }
 
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Status> {
         let token = bearer_token(headers).ok_or_else(unauthenticated)?;
-        let caller = self.queries.authenticate(&token.hash()).await.map_err(|error| of_store(&error))?;
+        let caller = self
+            .queries
+            .authenticate(&token.hash())
+            .await
+            .map_err(|error| of_store(&error))?;
         caller.ok_or_else(unauthenticated)
     }
 
     /// The path, if it is one of ours: anything else would let callers make up metrics.
     fn label_of(&self, path: &str) -> String {
-        if self.methods.contains(path) { path.to_owned() } else { "other".to_owned() }
+        if self.methods.contains(path) {
+            path.to_owned()
+        } else {
+            "other".to_owned()
+        }
     }
 }
 
@@ -134,7 +158,9 @@ fn is_open(path: &str) -> bool {
 
 fn bearer_token(headers: &HeaderMap) -> Option<Token> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| Token::presented(token))
@@ -187,7 +213,12 @@ fn known_methods() -> HashSet<String> {
     for file in &files.file {
         for service in &file.service {
             for method in &service.method {
-                methods.insert(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
+                methods.insert(format!(
+                    "/{}.{}/{}",
+                    file.package(),
+                    service.name(),
+                    method.name()
+                ));
             }
         }
     }
@@ -210,7 +241,14 @@ mod tests {
     fn only_one_bearer_token_is_taken() {
         assert_eq!(token_in(&["Bearer abc"]).as_deref(), Some("abc"));
         assert_eq!(token_in(&["bearer  abc "]).as_deref(), Some("abc"));
-        for values in [&[][..], &["abc"], &["Basic abc"], &["Bearer"], &["Bearer "], &["Bearer a", "Bearer b"]] {
+        for values in [
+            &[][..],
+            &["abc"],
+            &["Basic abc"],
+            &["Bearer"],
+            &["Bearer "],
+            &["Bearer a", "Bearer b"],
+        ] {
             assert_eq!(token_in(values), None, "{values:?}");
         }
     }
@@ -219,13 +257,23 @@ mod tests {
     fn only_the_methods_named_are_open() {
         assert!(is_open("/stockalert.v1.UserService/RegisterUser"));
         assert!(is_open("/grpc.health.v1.Health/Check"));
-        for path in ["/stockalert.v1.UserService/RegisterUserX", "/stockalert.v1.UserService/", "/", "", "/grpc.health.v1.Health"] {
+        for path in [
+            "/stockalert.v1.UserService/RegisterUserX",
+            "/stockalert.v1.UserService/",
+            "/",
+            "",
+            "/grpc.health.v1.Health",
+        ] {
             assert!(!is_open(path), "{path}");
         }
     }
 
     #[test]
     fn the_open_method_exists() {
-        assert!(OPEN_METHODS.iter().all(|method| known_methods().contains(*method)));
+        assert!(
+            OPEN_METHODS
+                .iter()
+                .all(|method| known_methods().contains(*method))
+        );
     }
 }

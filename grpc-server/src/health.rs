@@ -34,12 +34,19 @@ pub(crate) async fn watch(
                 ServingStatus::NotServing
             }
             Err(_) => {
-                component.not_ready(format!("the database did not answer within {} s", CHECK_TIMEOUT.as_secs()));
+                component.not_ready(format!(
+                    "the database did not answer within {} s",
+                    CHECK_TIMEOUT.as_secs()
+                ));
                 ServingStatus::NotServing
             }
         };
         set_all(&reporter, services, status).await;
-        if shutdown.run_until_cancelled(tokio::time::sleep(CHECK_EVERY)).await.is_none() {
+        if shutdown
+            .run_until_cancelled(tokio::time::sleep(CHECK_EVERY))
+            .await
+            .is_none()
+        {
             break;
         }
     }

@@ -15,9 +15,9 @@ mod wire;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use service::Context;
 use service::config::{DatabaseArgs, KafkaArgs};
-use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 pub use relay::LEASE;
@@ -43,7 +43,12 @@ pub struct Config {
     #[command(flatten)]
     pub kafka: KafkaArgs,
     /// Where the API is served.
-    #[arg(long, env = "GRPC_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
+    #[arg(
+        long,
+        env = "GRPC_LISTEN",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:50051"
+    )]
     pub grpc_listen: SocketAddr,
     /// Most rules of one user, 1 to 10000.
     #[arg(long, env = "MAX_RULES_PER_USER", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -60,8 +65,8 @@ pub struct Config {
 /// server or the relay fails for good.
 pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
     let listen = config.grpc_listen;
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("GRPC_LISTEN={listen} can't be bound; choose a free port of this machine"))?;
+    let listener = TcpListener::bind(listen).await.with_context(|| {
+        format!("GRPC_LISTEN={listen} can't be bound; choose a free port of this machine")
+    })?;
     serve(listener, config, context).await
 }

@@ -3,8 +3,8 @@ use proto::v1;
 use proto::v1::quote_service_server::QuoteService;
 use tonic::{Code, Request, Response, Status};
 
-use crate::guard::caller_of;
 use crate::api::Api;
+use crate::guard::caller_of;
 use crate::status::{field_refusal, of_store};
 use crate::wire::{self, Fields};
 
@@ -18,9 +18,15 @@ impl QuoteService for Api {
         let mut fields = Fields::default();
         let ticker = fields.take("ticker", request.into_inner().ticker.parse::<Ticker>());
         let ticker = fields.finish(ticker)?;
-        let quote = self.queries.latest_quote(&ticker).await.map_err(|error| of_store(&error))?;
+        let quote = self
+            .queries
+            .latest_quote(&ticker)
+            .await
+            .map_err(|error| of_store(&error))?;
         let quote = quote.ok_or_else(|| no_quote(&ticker, "no price was recorded yet"))?;
-        Ok(Response::new(v1::GetLatestQuoteResponse { quote: Some(wire::quote(&quote)) }))
+        Ok(Response::new(v1::GetLatestQuoteResponse {
+            quote: Some(wire::quote(&quote)),
+        }))
     }
 
     async fn get_average(

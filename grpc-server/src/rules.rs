@@ -4,8 +4,8 @@ use proto::v1;
 use proto::v1::rule_service_server::RuleService;
 use tonic::{Request, Response, Status};
 
-use crate::guard::caller_of;
 use crate::api::Api;
+use crate::guard::caller_of;
 use crate::status::{FieldNames, of_command, of_store, rule_not_found};
 use crate::wire::{self, Fields};
 
@@ -34,17 +34,28 @@ impl RuleService for Api {
             .await
             .map_err(|error| of_command(error, FieldNames::PLAIN))?;
         self.outbox_filled.notify_one();
-        Ok(Response::new(v1::CreateRuleResponse { rule: Some(wire::rule(&rule)) }))
+        Ok(Response::new(v1::CreateRuleResponse {
+            rule: Some(wire::rule(&rule)),
+        }))
     }
 
-    async fn get_rule(&self, request: Request<v1::GetRuleRequest>) -> Result<Response<v1::GetRuleResponse>, Status> {
+    async fn get_rule(
+        &self,
+        request: Request<v1::GetRuleRequest>,
+    ) -> Result<Response<v1::GetRuleResponse>, Status> {
         let caller = caller_of(&request)?;
         let mut fields = Fields::default();
         let id = fields.take("rule_id", request.into_inner().rule_id.parse::<RuleId>());
         let id = fields.finish(id)?;
-        let rule = self.queries.rule(caller, id).await.map_err(|error| of_store(&error))?;
+        let rule = self
+            .queries
+            .rule(caller, id)
+            .await
+            .map_err(|error| of_store(&error))?;
         let rule = rule.ok_or_else(|| rule_not_found(id))?;
-        Ok(Response::new(v1::GetRuleResponse { rule: Some(wire::rule(&rule)) }))
+        Ok(Response::new(v1::GetRuleResponse {
+            rule: Some(wire::rule(&rule)),
+        }))
     }
 
     async fn list_rules(
@@ -71,7 +82,10 @@ impl RuleService for Api {
         &self,
         request: Request<v1::UpdateRuleRequest>,
     ) -> Result<Response<v1::UpdateRuleResponse>, Status> {
-        const NAMES: FieldNames = FieldNames { rule_id: "rule.id", ..FieldNames::PLAIN };
+        const NAMES: FieldNames = FieldNames {
+            rule_id: "rule.id",
+            ..FieldNames::PLAIN
+        };
         let caller = caller_of(&request)?;
         let mut message = request.into_inner();
         let mut fields = Fields::default();
@@ -85,7 +99,9 @@ impl RuleService for Api {
             .await
             .map_err(|error| of_command(error, NAMES))?;
         self.outbox_filled.notify_one();
-        Ok(Response::new(v1::UpdateRuleResponse { rule: Some(wire::rule(&rule)) }))
+        Ok(Response::new(v1::UpdateRuleResponse {
+            rule: Some(wire::rule(&rule)),
+        }))
     }
 
     async fn delete_rule(
@@ -108,7 +124,11 @@ impl RuleService for Api {
     }
 }
 
-fn rule_edit(fields: &mut Fields, message: &v1::UpdateRuleRequest, now: Timestamp) -> Option<(RuleId, RuleEdit)> {
+fn rule_edit(
+    fields: &mut Fields,
+    message: &v1::UpdateRuleRequest,
+    now: Timestamp,
+) -> Option<(RuleId, RuleEdit)> {
     let known = ["low", "high", "note", "paused", "expire_time"];
     let paths = wire::mask(fields, message.update_mask.as_ref(), &known);
     let Some(rule) = &message.rule else {
@@ -124,7 +144,8 @@ fn rule_edit(fields: &mut Fields, message: &v1::UpdateRuleRequest, now: Timestam
             "note" => edit.note = fields.take("rule.note", rule.note.parse()),
             "paused" => edit.paused = Some(rule.paused),
             "expire_time" => {
-                edit.expires_at = wire::expire_time(fields, "rule.expire_time", rule.expire_time.as_ref(), now);
+                edit.expires_at =
+                    wire::expire_time(fields, "rule.expire_time", rule.expire_time.as_ref(), now);
             }
             _ => {}
         }

@@ -16,8 +16,8 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use crate::guard::GuardLayer;
 use crate::api::Api;
+use crate::guard::GuardLayer;
 use crate::{Config, MAX_REQUEST_BYTES, health, relay};
 
 /// Most streams of one connection; more wait on the client's side.
@@ -41,7 +41,10 @@ pub async fn serve(listener: TcpListener, config: Config, context: Context) -> a
     let database = context.health.component("database");
     let relay_health = context.health.component("outbox relay");
     let store = Store::open(&config.database.store_settings()).await?;
-    let limits = Limits { rules_per_user: config.max_rules_per_user, rules_in_all: config.rules_in_all };
+    let limits = Limits {
+        rules_per_user: config.max_rules_per_user,
+        rules_in_all: config.rules_in_all,
+    };
     let commands = store.commands(limits);
     let outbox_filled = Arc::new(Notify::new());
 
@@ -59,7 +62,11 @@ pub async fn serve(listener: TcpListener, config: Config, context: Context) -> a
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let end_health = context.shutdown.child_token();
     let health_watch = health::watch(store.clone(), &SERVICES, reporter, database, end_health.clone());
-    let api = Api { commands, queries: store.queries(), outbox_filled };
+    let api = Api {
+        commands,
+        queries: store.queries(),
+        outbox_filled,
+    };
     let routes = routes(&api)?.add_service(health_service);
     let address = listener.local_addr().context("the listener has no address")?;
     tracing::info!(listen = %address, "serving gRPC");
@@ -81,7 +88,11 @@ pub async fn serve(listener: TcpListener, config: Config, context: Context) -> a
         served
     };
     // Whichever fails ends the others.
-    let result = tokio::try_join!(serving, relay, async { Ok(health_watch.await) }).map(|_| ());
+    let watching = async {
+        health_watch.await;
+        Ok(())
+    };
+    let result = tokio::try_join!(serving, relay, watching).map(|_| ());
     store.close().await;
     result
 }
@@ -119,10 +130,12 @@ fn routes(api: &Api) -> anyhow::Result<Routes> {
             .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
     };
-    Ok(Routes::new(UserServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
-        .add_service(RuleServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
-        .add_service(QuoteServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
-        .add_service(AlertServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?))
+    Ok(
+        Routes::new(UserServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
+            .add_service(RuleServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
+            .add_service(QuoteServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
+            .add_service(AlertServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?),
+    )
 }

@@ -28,14 +28,24 @@ pub(crate) fn refusal(code: Code, reason: &'static str, message: impl Into<Strin
 }
 
 /// An error that is about one field of the request.
-pub(crate) fn field_refusal(code: Code, reason: &'static str, field: &'static str, message: String) -> Status {
+pub(crate) fn field_refusal(
+    code: Code,
+    reason: &'static str,
+    field: &'static str,
+    message: String,
+) -> Status {
     let mut details = ErrorDetails::new();
     details.add_bad_request_violation(field, message.clone());
     with_details(code, reason, message, details)
 }
 
 fn retriable(reason: &'static str, message: &str) -> Status {
-    with_details(Code::Unavailable, reason, message.into(), ErrorDetails::with_retry_info(Some(RETRY_AFTER)))
+    with_details(
+        Code::Unavailable,
+        reason,
+        message.into(),
+        ErrorDetails::with_retry_info(Some(RETRY_AFTER)),
+    )
 }
 
 fn with_details(code: Code, reason: &'static str, message: String, mut details: ErrorDetails) -> Status {
@@ -49,16 +59,26 @@ pub(crate) fn invalid(violations: Vec<FieldViolation>) -> Status {
     let mut shown: Vec<_> = violations
         .into_iter()
         .take(MOST_VIOLATIONS)
-        .map(|violation| FieldViolation { description: cut(&violation.description), ..violation })
+        .map(|violation| FieldViolation {
+            description: cut(&violation.description),
+            ..violation
+        })
         .collect();
     if let Some(last) = shown.last_mut()
         && count > MOST_VIOLATIONS
     {
-        last.description = format!("{} (and {} more invalid fields)", last.description, count - MOST_VIOLATIONS);
+        last.description = format!(
+            "{} (and {} more invalid fields)",
+            last.description,
+            count - MOST_VIOLATIONS
+        );
     }
     let message = match shown.as_slice() {
         [only] => format!("{}: {}", only.field, only.description),
-        [first, ..] => format!("{count} invalid fields; the first is {}: {}", first.field, first.description),
+        [first, ..] => format!(
+            "{count} invalid fields; the first is {}: {}",
+            first.field, first.description
+        ),
         [] => "invalid request".into(),
     };
     let mut details = ErrorDetails::new();
@@ -70,7 +90,11 @@ fn cut(description: &str) -> String {
     if description.chars().count() <= LONGEST_DESCRIPTION {
         return description.to_owned();
     }
-    description.chars().take(LONGEST_DESCRIPTION).chain(['…']).collect()
+    description
+        .chars()
+        .take(LONGEST_DESCRIPTION)
+        .chain(['…'])
+        .collect()
 }
 
 /// Where a request carries what a command may refuse after the request itself was found well-formed.
@@ -88,8 +112,12 @@ pub(crate) struct FieldNames {
 
 impl FieldNames {
     /// Of most requests.
-    pub(crate) const PLAIN: Self =
-        Self { email: "email", rule_id: "rule_id", low: "rule.low", expire_time: "rule.expire_time" };
+    pub(crate) const PLAIN: Self = Self {
+        email: "email",
+        rule_id: "rule_id",
+        low: "rule.low",
+        expire_time: "rule.expire_time",
+    };
 }
 
 /// The rule that a query named does not exist, or is another's, which is the same to a caller.
@@ -101,19 +129,22 @@ pub(crate) fn rule_not_found(id: RuleId) -> Status {
 pub(crate) fn of_command(error: CommandError, fields: FieldNames) -> Status {
     let message = error.to_string();
     match error {
-        CommandError::EmailTaken => {
-            field_refusal(Code::AlreadyExists, "EMAIL_TAKEN", fields.email, message)
-        }
+        CommandError::EmailTaken => field_refusal(Code::AlreadyExists, "EMAIL_TAKEN", fields.email, message),
         CommandError::RuleNotFound(_) => {
             field_refusal(Code::NotFound, "RULE_NOT_FOUND", fields.rule_id, message)
         }
         CommandError::UserNotFound => refusal(Code::NotFound, "USER_NOT_FOUND", message),
         CommandError::Range(_) => field_refusal(Code::InvalidArgument, "INVALID_FIELDS", fields.low, message),
-        CommandError::ExpiryInPast { .. } => {
-            field_refusal(Code::InvalidArgument, "INVALID_FIELDS", fields.expire_time, message)
-        }
+        CommandError::ExpiryInPast { .. } => field_refusal(
+            Code::InvalidArgument,
+            "INVALID_FIELDS",
+            fields.expire_time,
+            message,
+        ),
         CommandError::TooManyRules { .. } => refusal(Code::ResourceExhausted, "TOO_MANY_RULES", message),
-        CommandError::EmbeddedLogFull { .. } => refusal(Code::ResourceExhausted, "EMBEDDED_LOG_FULL", message),
+        CommandError::EmbeddedLogFull { .. } => {
+            refusal(Code::ResourceExhausted, "EMBEDDED_LOG_FULL", message)
+        }
         CommandError::RequestIdReused => {
             field_refusal(Code::AlreadyExists, "REQUEST_ID_REUSED", "request_id", message)
         }
@@ -126,7 +157,12 @@ pub(crate) fn of_command(error: CommandError, fields: FieldNames) -> Status {
 /// What a caller is told when the store failed: nothing of how. A page token that is none is the caller's doing.
 pub(crate) fn of_store(error: &StoreError) -> Status {
     if let StoreError::PageToken { .. } = error {
-        return field_refusal(Code::InvalidArgument, "INVALID_FIELDS", "page_token", error.to_string());
+        return field_refusal(
+            Code::InvalidArgument,
+            "INVALID_FIELDS",
+            "page_token",
+            error.to_string(),
+        );
     }
     tracing::error!(%error, "a request failed");
     match error {
@@ -142,16 +178,20 @@ pub(crate) fn of_store(error: &StoreError) -> Status {
         | StoreError::PageToken { .. }
         | StoreError::RowRefused { .. }
         | StoreError::Migration(_)
-        | StoreError::Corrupt { .. } => {
-            refusal(Code::Internal, "INTERNAL", "the server failed; its operator finds the reason in its log")
-        }
+        | StoreError::Corrupt { .. } => refusal(
+            Code::Internal,
+            "INTERNAL",
+            "the server failed; its operator finds the reason in its log",
+        ),
     }
 }
 
 /// Gives the refusals that the transport made by itself (no such method, a message too large or not readable) the same
 /// shape as all others.
 pub(crate) fn complete<B: Default>(response: http::Response<B>) -> http::Response<B> {
-    let Some(status) = Status::from_header_map(response.headers()) else { return response };
+    let Some(status) = Status::from_header_map(response.headers()) else {
+        return response;
+    };
     if status.code() == Code::Ok || !status.details().is_empty() {
         return response;
     }
@@ -164,7 +204,10 @@ fn transport_refusal(status: &Status) -> Status {
         Code::OutOfRange => refusal(
             Code::ResourceExhausted,
             "MESSAGE_TOO_LARGE",
-            format!("the request is larger than {} bytes; send less at once", crate::MAX_REQUEST_BYTES),
+            format!(
+                "the request is larger than {} bytes; send less at once",
+                crate::MAX_REQUEST_BYTES
+            ),
         ),
         // Nothing of ours fails without details, so this is the codec: wrong field types, text that is not UTF-8.
         Code::Internal | Code::Unknown => refusal(
@@ -172,10 +215,24 @@ fn transport_refusal(status: &Status) -> Status {
             "MALFORMED_REQUEST",
             "the request is not a message of this method; check it against the .proto files or reflection",
         ),
-        Code::Unimplemented => {
-            refusal(Code::Unimplemented, "UNIMPLEMENTED", "there is no such method or encoding; ask reflection")
-        }
-        code => refusal(code, "TRANSPORT", status.message()),
+        Code::Unimplemented => refusal(
+            Code::Unimplemented,
+            "UNIMPLEMENTED",
+            "there is no such method or encoding; ask reflection",
+        ),
+        code @ (Code::Ok
+        | Code::Cancelled
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated) => refusal(code, "REFUSED", status.message()),
     }
 }
 
@@ -185,10 +242,15 @@ mod tests {
 
     #[test]
     fn the_trailers_of_the_worst_request_fit_into_eight_kibibytes() {
-        let violations =
-            (0..5_000).map(|n| FieldViolation::new(format!("rules[{n}].low"), "ä".repeat(1_000))).collect();
+        let violations = (0..5_000)
+            .map(|n| FieldViolation::new(format!("rules[{n}].low"), "ä".repeat(1_000)))
+            .collect();
         let response = invalid(violations).into_http::<tonic::body::Body>();
-        let size: usize = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        let size: usize = response
+            .headers()
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 32)
+            .sum();
         assert!(size < 12 * 1024, "{size}");
     }
 }

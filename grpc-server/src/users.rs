@@ -4,8 +4,8 @@ use proto::v1;
 use proto::v1::user_service_server::UserService;
 use tonic::{Code, Request, Response, Status};
 
-use crate::guard::caller_of;
 use crate::api::Api;
+use crate::guard::caller_of;
 use crate::status::{FieldNames, of_command, of_store, refusal};
 use crate::wire::{self, Fields};
 
@@ -15,7 +15,10 @@ impl UserService for Api {
         &self,
         request: Request<v1::RegisterUserRequest>,
     ) -> Result<Response<v1::RegisterUserResponse>, Status> {
-        const NAMES: FieldNames = FieldNames { expire_time: "rules", ..FieldNames::PLAIN };
+        const NAMES: FieldNames = FieldNames {
+            expire_time: "rules",
+            ..FieldNames::PLAIN
+        };
         let mut message = request.into_inner();
         let mut fields = Fields::default();
         let request_id = wire::random_request_id(&mut fields, std::mem::take(&mut message.request_id));
@@ -37,18 +40,31 @@ impl UserService for Api {
         }))
     }
 
-    async fn get_user(&self, request: Request<v1::GetUserRequest>) -> Result<Response<v1::GetUserResponse>, Status> {
+    async fn get_user(
+        &self,
+        request: Request<v1::GetUserRequest>,
+    ) -> Result<Response<v1::GetUserResponse>, Status> {
         let caller = caller_of(&request)?;
-        let user = self.queries.user(caller).await.map_err(|error| of_store(&error))?;
-        let user = user.ok_or_else(|| refusal(Code::NotFound, "USER_NOT_FOUND", "there is no such user any more"))?;
-        Ok(Response::new(v1::GetUserResponse { user: Some(wire::user(&user)) }))
+        let user = self
+            .queries
+            .user(caller)
+            .await
+            .map_err(|error| of_store(&error))?;
+        let user =
+            user.ok_or_else(|| refusal(Code::NotFound, "USER_NOT_FOUND", "there is no such user any more"))?;
+        Ok(Response::new(v1::GetUserResponse {
+            user: Some(wire::user(&user)),
+        }))
     }
 
     async fn update_user(
         &self,
         request: Request<v1::UpdateUserRequest>,
     ) -> Result<Response<v1::UpdateUserResponse>, Status> {
-        const NAMES: FieldNames = FieldNames { email: "user.email", ..FieldNames::PLAIN };
+        const NAMES: FieldNames = FieldNames {
+            email: "user.email",
+            ..FieldNames::PLAIN
+        };
         let caller = caller_of(&request)?;
         let mut message = request.into_inner();
         let mut fields = Fields::default();
@@ -61,7 +77,9 @@ impl UserService for Api {
             .update_user(caller, edit, idempotency)
             .await
             .map_err(|error| of_command(error, NAMES))?;
-        Ok(Response::new(v1::UpdateUserResponse { user: Some(wire::user(&user)) }))
+        Ok(Response::new(v1::UpdateUserResponse {
+            user: Some(wire::user(&user)),
+        }))
     }
 
     async fn delete_user(
@@ -69,7 +87,10 @@ impl UserService for Api {
         request: Request<v1::DeleteUserRequest>,
     ) -> Result<Response<v1::DeleteUserResponse>, Status> {
         let caller = caller_of(&request)?;
-        self.commands.delete_user(caller).await.map_err(|error| of_command(error, FieldNames::PLAIN))?;
+        self.commands
+            .delete_user(caller)
+            .await
+            .map_err(|error| of_command(error, FieldNames::PLAIN))?;
         self.outbox_filled.notify_one();
         Ok(Response::new(v1::DeleteUserResponse {}))
     }
@@ -79,9 +100,14 @@ impl UserService for Api {
         request: Request<v1::CreateLinkTokenRequest>,
     ) -> Result<Response<v1::CreateLinkTokenResponse>, Status> {
         let caller = caller_of(&request)?;
-        let link =
-            self.commands.create_link(caller).await.map_err(|error| of_command(error, FieldNames::PLAIN))?;
-        Ok(Response::new(v1::CreateLinkTokenResponse { telegram_link: Some(wire::link(&link)) }))
+        let link = self
+            .commands
+            .create_link(caller)
+            .await
+            .map_err(|error| of_command(error, FieldNames::PLAIN))?;
+        Ok(Response::new(v1::CreateLinkTokenResponse {
+            telegram_link: Some(wire::link(&link)),
+        }))
     }
 
     async fn rotate_token(
@@ -89,9 +115,14 @@ impl UserService for Api {
         request: Request<v1::RotateTokenRequest>,
     ) -> Result<Response<v1::RotateTokenResponse>, Status> {
         let caller = caller_of(&request)?;
-        let token =
-            self.commands.rotate_token(caller).await.map_err(|error| of_command(error, FieldNames::PLAIN))?;
-        Ok(Response::new(v1::RotateTokenResponse { api_token: token.expose().to_owned() }))
+        let token = self
+            .commands
+            .rotate_token(caller)
+            .await
+            .map_err(|error| of_command(error, FieldNames::PLAIN))?;
+        Ok(Response::new(v1::RotateTokenResponse {
+            api_token: token.expose().to_owned(),
+        }))
     }
 }
 
@@ -100,7 +131,11 @@ fn flat<A, B, C>(((a, b), c): ((A, B), C)) -> (A, B, C) {
 }
 
 fn user_edit(fields: &mut Fields, message: &v1::UpdateUserRequest) -> Option<UserEdit> {
-    let paths = wire::mask(fields, message.update_mask.as_ref(), &["email", "reminder_interval_seconds"]);
+    let paths = wire::mask(
+        fields,
+        message.update_mask.as_ref(),
+        &["email", "reminder_interval_seconds"],
+    );
     let Some(user) = &message.user else {
         fields.refuse("user", "it is missing; give the new values");
         return None;
@@ -111,7 +146,8 @@ fn user_edit(fields: &mut Fields, message: &v1::UpdateUserRequest) -> Option<Use
             "email" => edit.email = wire::email(fields, "user.email", &user.email),
             "reminder_interval_seconds" => {
                 let path = "user.reminder_interval_seconds";
-                edit.reminder_interval = wire::reminder_interval(fields, path, user.reminder_interval_seconds);
+                edit.reminder_interval =
+                    wire::reminder_interval(fields, path, user.reminder_interval_seconds);
             }
             _ => {}
         }

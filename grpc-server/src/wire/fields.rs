@@ -14,7 +14,8 @@ pub(crate) struct Fields {
 impl Fields {
     /// The field at `path` can't be: `description` says value, reason and remedy.
     pub(crate) fn refuse(&mut self, path: impl Into<String>, description: impl Display) {
-        self.violations.push(FieldViolation::new(path, description.to_string()));
+        self.violations
+            .push(FieldViolation::new(path, description.to_string()));
     }
 
     /// The value, or a violation of the field at `path`.

@@ -42,7 +42,10 @@ pub(crate) fn page(fields: &mut Fields, size: i32, token: String) -> Option<Page
         Ok(0) => Some(default),
         Ok(size) => Some(size.min(most)),
         Err(_) => {
-            fields.refuse("page_size", format!("{size} is negative; give 1 to {most}, or 0 for {default}"));
+            fields.refuse(
+                "page_size",
+                format!("{size} is negative; give 1 to {most}, or 0 for {default}"),
+            );
             None
         }
     };
@@ -52,7 +55,10 @@ pub(crate) fn page(fields: &mut Fields, size: i32, token: String) -> Option<Page
         fields.refuse("page_token", StoreError::PageToken { value });
         return None;
     }
-    Some(Page { token: (!token.is_empty()).then_some(token), size: size? })
+    Some(Page {
+        token: (!token.is_empty()).then_some(token),
+        size: size?,
+    })
 }
 
 /// An e-mail address. The text says nothing of the address itself, so that no log of a caller's shows it.
@@ -66,22 +72,38 @@ pub(crate) fn reminder_interval(
     path: &str,
     seconds: Option<i64>,
 ) -> Option<Option<ReminderInterval>> {
-    seconds.map(|seconds| fields.take(path, ReminderInterval::from_secs(seconds))).map_or(Some(None), |it| it.map(Some))
+    seconds
+        .map(|seconds| fields.take(path, ReminderInterval::from_secs(seconds)))
+        .map_or(Some(None), |it| it.map(Some))
 }
 
 /// The first rules of a registration.
 pub(crate) fn new_rules(fields: &mut Fields, rules: &[v1::NewRule], now: Timestamp) -> Option<Vec<NewRule>> {
     if rules.len() > MOST_FIRST_RULES {
-        fields.refuse("rules", format!("{} rules are too many; give at most {MOST_FIRST_RULES}", rules.len()));
+        fields.refuse(
+            "rules",
+            format!(
+                "{} rules are too many; give at most {MOST_FIRST_RULES}",
+                rules.len()
+            ),
+        );
         return None;
     }
-    let rules: Vec<_> =
-        rules.iter().enumerate().map(|(index, rule)| new_rule(fields, &format!("rules[{index}]"), rule, now)).collect();
+    let rules: Vec<_> = rules
+        .iter()
+        .enumerate()
+        .map(|(index, rule)| new_rule(fields, &format!("rules[{index}]"), rule, now))
+        .collect();
     rules.into_iter().collect()
 }
 
 /// A rule to create, found at `path`.
-pub(crate) fn new_rule(fields: &mut Fields, path: &str, rule: &v1::NewRule, now: Timestamp) -> Option<NewRule> {
+pub(crate) fn new_rule(
+    fields: &mut Fields,
+    path: &str,
+    rule: &v1::NewRule,
+    now: Timestamp,
+) -> Option<NewRule> {
     let ticker = fields.take(format!("{path}.ticker"), rule.ticker.parse());
     let low = optional_price(fields, &format!("{path}.low"), rule.low.as_deref());
     let high = optional_price(fields, &format!("{path}.high"), rule.high.as_deref());
@@ -90,8 +112,19 @@ pub(crate) fn new_rule(fields: &mut Fields, path: &str, rule: &v1::NewRule, now:
         _ => None,
     };
     let note = fields.take(format!("{path}.note"), rule.note.parse());
-    let expires_at = expire_time(fields, &format!("{path}.expire_time"), rule.expire_time.as_ref(), now);
-    Some(NewRule { ticker: ticker?, range: range?, note: note?, paused: rule.paused, expires_at: expires_at? })
+    let expires_at = expire_time(
+        fields,
+        &format!("{path}.expire_time"),
+        rule.expire_time.as_ref(),
+        now,
+    );
+    Some(NewRule {
+        ticker: ticker?,
+        range: range?,
+        note: note?,
+        paused: rule.paused,
+        expires_at: expires_at?,
+    })
 }
 
 /// A threshold; absent: none. The outer `None` is a violation.
@@ -103,7 +136,12 @@ pub(crate) fn optional_price(fields: &mut Fields, path: &str, text: Option<&str>
 }
 
 /// Both thresholds together.
-pub(crate) fn range(fields: &mut Fields, path: &str, low: Option<Price>, high: Option<Price>) -> Option<Range> {
+pub(crate) fn range(
+    fields: &mut Fields,
+    path: &str,
+    low: Option<Price>,
+    high: Option<Price>,
+) -> Option<Range> {
     fields.take(path, Range::new(low, high))
 }
 
@@ -116,7 +154,9 @@ pub(crate) fn expire_time(
 ) -> Option<Option<Timestamp>> {
     let Some(time) = time else { return Some(None) };
     let micros = match (time.seconds, time.nanos) {
-        (-62_135_596_800..=LAST_SECOND, 0..=999_999_999) => time.seconds * 1_000_000 + i64::from(time.nanos / 1_000),
+        (-62_135_596_800..=LAST_SECOND, 0..=999_999_999) => {
+            time.seconds * 1_000_000 + i64::from(time.nanos / 1_000)
+        }
         (seconds, nanos) => {
             fields.refuse(
                 path,
@@ -127,7 +167,10 @@ pub(crate) fn expire_time(
     };
     let time = Timestamp::from_micros(micros);
     if time <= now {
-        fields.refuse(path, format!("{time} has passed; give a time in the future, or none for a rule that stays"));
+        fields.refuse(
+            path,
+            format!("{time} has passed; give a time in the future, or none for a rule that stays"),
+        );
         return None;
     }
     Some(Some(time))
@@ -139,40 +182,67 @@ pub(crate) fn average_range(fields: &mut Fields, range: Option<AverageOver>) -> 
         Some(AverageOver::Last(last)) => match u32::try_from(last) {
             Ok(last @ 1..=MOST_AVERAGED_QUOTES) => Some(AverageRange::Last(last)),
             _ => {
-                fields.refuse("last", format!("{last} quotes can't be averaged; give 1 to {MOST_AVERAGED_QUOTES}"));
+                fields.refuse(
+                    "last",
+                    format!("{last} quotes can't be averaged; give 1 to {MOST_AVERAGED_QUOTES}"),
+                );
                 None
             }
         },
-        Some(AverageOver::Window(window)) => match Duration::try_from(window) {
-            Ok(span) if (Duration::from_secs(1)..=LONGEST_AVERAGE_WINDOW).contains(&span) => {
+        Some(AverageOver::Window(window)) => match duration(window) {
+            Some(span) if (Duration::from_secs(1)..=LONGEST_AVERAGE_WINDOW).contains(&span) => {
                 Some(AverageRange::Window(span))
             }
             _ => {
+                let (seconds, nanos) = (window.seconds, window.nanos);
                 fields.refuse(
                     "window",
-                    format!("{} s and {} ns is out of range; give 1 s to 30 days", window.seconds, window.nanos),
+                    format!("{seconds} s and {nanos} ns is out of range; give 1 s to 30 days"),
                 );
                 None
             }
         },
         None => {
-            fields.refuse("range", "it is missing; give either last (a number of quotes) or window (a duration)");
+            fields.refuse(
+                "range",
+                "it is missing; give either last (a number of quotes) or window (a duration)",
+            );
             None
         }
     }
 }
 
+/// A duration that is not negative. (The conversion in prost-types panics on some values in debug builds.)
+fn duration(duration: prost_types::Duration) -> Option<Duration> {
+    match (u64::try_from(duration.seconds), u32::try_from(duration.nanos)) {
+        (Ok(seconds), Ok(nanos @ 0..=999_999_999)) => Some(Duration::new(seconds, nanos)),
+        _ => None,
+    }
+}
+
 /// The paths of a field mask, each one of `known`.
-pub(crate) fn mask<'a>(fields: &mut Fields, mask: Option<&'a prost_types::FieldMask>, known: &[&str]) -> Vec<&'a str> {
-    let paths: Vec<&str> = mask.map(|mask| mask.paths.iter().map(String::as_str).collect()).unwrap_or_default();
+pub(crate) fn mask<'a>(
+    fields: &mut Fields,
+    mask: Option<&'a prost_types::FieldMask>,
+    known: &[&str],
+) -> Vec<&'a str> {
+    let paths: Vec<&str> = mask
+        .map(|mask| mask.paths.iter().map(String::as_str).collect())
+        .unwrap_or_default();
     if paths.is_empty() {
-        fields.refuse("update_mask", format!("it names no field; give at least one of {}", known.join(", ")));
+        fields.refuse(
+            "update_mask",
+            format!("it names no field; give at least one of {}", known.join(", ")),
+        );
     }
     for path in paths.iter().filter(|path| !known.contains(path)) {
         let shown: String = path.chars().take(64).collect();
         fields.refuse(
             "update_mask",
-            format!("\"{shown}\" is not a field that can change; give some of {}", known.join(", ")),
+            format!(
+                "\"{shown}\" is not a field that can change; give some of {}",
+                known.join(", ")
+            ),
         );
     }
     paths
@@ -202,20 +272,30 @@ pub(crate) fn random_request_id(fields: &mut Fields, id: String) -> Option<Optio
     match Uuid::try_parse(&id) {
         Ok(uuid) if uuid.get_version_num() == 4 => Some(Some(uuid.as_hyphenated().to_string())),
         _ => {
-            fields.refuse("request_id", "this is not a random UUID; give a new one of version 4, or none");
+            fields.refuse(
+                "request_id",
+                "this is not a random UUID; give a new one of version 4, or none",
+            );
             None
         }
     }
 }
 
 /// Tells the same request from another one under the same id: `request` is the message without its id.
-pub(crate) fn idempotency<M: prost::Message>(method: &str, id: Option<String>, request: &M) -> Option<Idempotency> {
+pub(crate) fn idempotency<M: prost::Message>(
+    method: &str,
+    id: Option<String>,
+    request: &M,
+) -> Option<Idempotency> {
     let request_id = id?;
     let mut hash = Sha256::new();
     hash.update(method.as_bytes());
     hash.update([0]);
     hash.update(request.encode_to_vec());
-    Some(Idempotency { request_id, fingerprint: hex::encode(hash.finalize()) })
+    Some(Idempotency {
+        request_id,
+        fingerprint: hex::encode(hash.finalize()),
+    })
 }
 
 fn is_visible_ascii(text: &str) -> bool {

@@ -1,12 +1,15 @@
-use cqrs::domain::{Alert, Quote, Rule, Side, Timestamp, User};
 use cqrs::IssuedLink;
+use cqrs::domain::{Alert, Quote, Rule, Side, Timestamp, User};
 use proto::v1;
 
 /// A moment on the wire.
 pub(crate) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     let micros = time.as_micros();
     let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0);
-    prost_types::Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
+    prost_types::Timestamp {
+        seconds: micros.div_euclid(1_000_000),
+        nanos,
+    }
 }
 
 /// A user as its owner sees it.
@@ -15,7 +18,9 @@ pub(crate) fn user(user: &User) -> v1::User {
         id: user.id.to_string(),
         email: user.email.as_str().to_owned(),
         telegram_linked: user.telegram_linked,
-        reminder_interval_seconds: user.reminder_interval.map(cqrs::domain::ReminderInterval::as_secs),
+        reminder_interval_seconds: user
+            .reminder_interval
+            .map(cqrs::domain::ReminderInterval::as_secs),
         create_time: Some(timestamp(user.created_at)),
     }
 }
@@ -41,7 +46,11 @@ pub(crate) fn link(link: &IssuedLink) -> v1::TelegramLink {
     let token = link.token.expose();
     v1::TelegramLink {
         token: token.to_owned(),
-        url: link.bot_username.as_ref().map(|bot| format!("https://t.me/{bot}?start={token}")).unwrap_or_default(),
+        url: link
+            .bot_username
+            .as_ref()
+            .map(|bot| format!("https://t.me/{bot}?start={token}"))
+            .unwrap_or_default(),
         expire_time: Some(timestamp(link.expires_at)),
     }
 }

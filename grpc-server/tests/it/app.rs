@@ -1,5 +1,6 @@
 //! One running server, as a process would run it, on a store and a broker of its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cqrs::{Store, StoreSettings};
@@ -12,7 +13,7 @@ use proto::v1::user_service_client::UserServiceClient;
 use service::Context;
 use service::config::{DatabaseArgs, KafkaArgs};
 use service::kafka::KafkaSettings;
-use sqlx::AnyPool;
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Executor as _};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -24,17 +25,54 @@ use uuid::Uuid;
 /// Nothing takes this long on a machine that works; a test that waits longer fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An SQLite file that goes with the test.
+/// A database of the test's own.
+#[derive(Clone)]
 pub(crate) struct Database {
     pub(crate) url: String,
-    _folder: TempDir,
+    _folder: Option<Arc<TempDir>>,
 }
 
 impl Database {
-    pub(crate) fn new() -> Self {
+    /// An SQLite file that goes with the test.
+    pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("stockalert.db").display());
-        Self { url, _folder: folder }
+        Self {
+            url,
+            _folder: Some(Arc::new(folder)),
+        }
+    }
+
+    /// Runs a scenario on a new database of the server that TEST_DATABASE_URL names, and drops that afterwards.
+    pub(crate) async fn on_mariadb<F>(scenario: impl FnOnce(Self) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let server = std::env::var("TEST_DATABASE_URL").expect(
+            "TEST_DATABASE_URL is not set; run make test, or name a server whose user may create databases",
+        );
+        let name = format!("stockalert_test_{}", Uuid::new_v4().simple());
+        let (base, _) = server
+            .rsplit_once('/')
+            .expect("TEST_DATABASE_URL names a database");
+        sqlx::any::install_default_drivers();
+        let mut admin = AnyConnection::connect(&server).await.unwrap();
+        admin
+            .execute(AssertSqlSafe(format!("create database {name}")))
+            .await
+            .unwrap();
+        let database = Self {
+            url: format!("{base}/{name}"),
+            _folder: None,
+        };
+        let result = tokio::spawn(scenario(database)).await;
+        admin
+            .execute(AssertSqlSafe(format!("drop database {name}")))
+            .await
+            .unwrap();
+        if let Err(error) = result {
+            std::panic::resume_unwind(error.into_panic());
+        }
     }
 
     pub(crate) async fn open(&self) -> Store {
@@ -55,11 +93,20 @@ impl Database {
             ("users", "select count(*) from users"),
             ("api_tokens", "select count(*) from api_tokens"),
             ("rules", "select count(*) from rules"),
-            ("rule versions", "select coalesce(sum(version), 0) from rules"),
+            (
+                "rule versions",
+                "select cast(coalesce(sum(version), 0) as signed) from rules",
+            ),
             ("outbox", "select count(*) from outbox"),
             ("requests", "select count(*) from requests"),
         ] {
-            counts.push((table, sqlx::query_scalar::<_, i64>(statement).fetch_one(&pool).await.unwrap()));
+            counts.push((
+                table,
+                sqlx::query_scalar::<_, i64>(statement)
+                    .fetch_one(&pool)
+                    .await
+                    .unwrap(),
+            ));
         }
         pool.close().await;
         counts
@@ -68,7 +115,22 @@ impl Database {
 
 /// A broker that is not there: the outbox stays as commands left it.
 pub(crate) fn no_broker() -> KafkaSettings {
-    KafkaSettings { bootstrap_servers: "127.0.0.1:9".into(), partitions: 4, properties: Vec::new() }
+    KafkaSettings {
+        bootstrap_servers: "127.0.0.1:9".into(),
+        partitions: 4,
+        properties: Vec::new(),
+    }
+}
+
+/// The broker that TEST_KAFKA_BOOTSTRAP_SERVERS names; its topics are shared with other tests.
+pub(crate) fn kafka_server() -> KafkaSettings {
+    let bootstrap_servers = std::env::var("TEST_KAFKA_BOOTSTRAP_SERVERS")
+        .expect("TEST_KAFKA_BOOTSTRAP_SERVERS is not set; run make test, or name a broker");
+    KafkaSettings {
+        bootstrap_servers,
+        partitions: 12,
+        properties: Vec::new(),
+    }
 }
 
 /// A running server.
@@ -83,8 +145,16 @@ impl App {
         Self::start_with(database, kafka, |_| {}).await
     }
 
-    pub(crate) async fn start_with(database: &Database, kafka: &KafkaSettings, change: impl FnOnce(&mut Config)) -> Self {
-        let properties: Vec<_> = kafka.properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pub(crate) async fn start_with(
+        database: &Database,
+        kafka: &KafkaSettings,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let properties: Vec<_> = kafka
+            .properties
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut config = Config {
@@ -102,15 +172,27 @@ impl App {
         let context = Context::default();
         let task = tokio::spawn(grpc_server::serve(listener, config, context.clone()));
         // The listener is bound, so the first call waits until the server is up.
-        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { channel, context, task: Some(task) }
+        let channel = Channel::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        Self {
+            channel,
+            context,
+            task: Some(task),
+        }
     }
 
     /// Ends it as SIGTERM does.
     pub(crate) async fn stop(mut self) {
         self.context.shutdown.cancel();
         let task = self.task.take().unwrap();
-        tokio::time::timeout(PATIENCE, task).await.expect("it ends in time").unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, task)
+            .await
+            .expect("it ends in time")
+            .unwrap()
+            .unwrap();
     }
 
     /// Ends it as a kill does: nothing is finished, nothing is given back.
@@ -138,9 +220,15 @@ impl App {
 
     /// A new user without rules.
     pub(crate) async fn register(&self) -> Caller {
-        let request = v1::RegisterUserRequest { email: some_email(), ..Default::default() };
+        let request = v1::RegisterUserRequest {
+            email: some_email(),
+            ..Default::default()
+        };
         let answer = self.users().register_user(request).await.unwrap().into_inner();
-        Caller { token: answer.api_token, user: answer.user.unwrap() }
+        Caller {
+            token: answer.api_token,
+            user: answer.user.unwrap(),
+        }
     }
 }
 
@@ -164,14 +252,26 @@ impl Caller {
     }
 
     pub(crate) async fn creates(&self, app: &App, rule: v1::NewRule) -> v1::Rule {
-        let request = v1::CreateRuleRequest { rule: Some(rule), ..Default::default() };
-        app.rules().create_rule(self.asks(request)).await.unwrap().into_inner().rule.unwrap()
+        let request = v1::CreateRuleRequest {
+            rule: Some(rule),
+            ..Default::default()
+        };
+        app.rules()
+            .create_rule(self.asks(request))
+            .await
+            .unwrap()
+            .into_inner()
+            .rule
+            .unwrap()
     }
 }
 
 pub(crate) fn with_token<T>(message: T, token: &str) -> Request<T> {
     let mut request = Request::new(message);
-    request.metadata_mut().insert("authorization", MetadataValue::try_from(format!("Bearer {token}")).unwrap());
+    request.metadata_mut().insert(
+        "authorization",
+        MetadataValue::try_from(format!("Bearer {token}")).unwrap(),
+    );
     request
 }
 
@@ -192,6 +292,12 @@ pub(crate) fn some_rule() -> v1::NewRule {
 
 /// Seconds from now, on the wire.
 pub(crate) fn in_seconds(seconds: i64) -> prost_types::Timestamp {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    prost_types::Timestamp { seconds: i64::try_from(now).unwrap() + seconds, nanos: 0 }
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    prost_types::Timestamp {
+        seconds: i64::try_from(now).unwrap() + seconds,
+        nanos: 0,
+    }
 }

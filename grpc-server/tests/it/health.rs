@@ -8,9 +8,13 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::app::{App, Database, PATIENCE, no_broker};
 
 async fn status(app: &App, service: &str) -> Result<ServingStatus, tonic::Code> {
-    let request = HealthCheckRequest { service: service.into() };
+    let request = HealthCheckRequest {
+        service: service.into(),
+    };
     let answer = HealthClient::new(app.channel.clone()).check(request).await;
-    answer.map(|answer| answer.into_inner().status()).map_err(|status| status.code())
+    answer
+        .map(|answer| answer.into_inner().status())
+        .map_err(|status| status.code())
 }
 
 async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
@@ -19,12 +23,14 @@ async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[tokio::test]
 async fn every_service_is_healthy_while_the_database_answers() {
-    let database = Database::new();
+    let database = Database::sqlite();
     let app = App::start(&database, &no_broker()).await;
     for service in [
         "",
@@ -33,22 +39,37 @@ async fn every_service_is_healthy_while_the_database_answers() {
         "stockalert.v1.QuoteService",
         "stockalert.v1.AlertService",
     ] {
-        eventually(service, async || status(&app, service).await == Ok(ServingStatus::Serving)).await;
+        eventually(service, async || {
+            status(&app, service).await == Ok(ServingStatus::Serving)
+        })
+        .await;
     }
-    assert_eq!(status(&app, "stockalert.v1.NoService").await, Err(tonic::Code::NotFound));
+    assert_eq!(
+        status(&app, "stockalert.v1.NoService").await,
+        Err(tonic::Code::NotFound)
+    );
     app.stop().await;
 }
 
 #[tokio::test]
 async fn without_a_broker_callers_are_served_but_the_process_is_not_ready() {
-    let database = Database::new();
+    let database = Database::sqlite();
     let app = App::start(&database, &no_broker()).await;
     app.register().await;
     eventually("the database is ready", async || {
-        app.context.health.readiness().is_err_and(|missing| !missing.contains("database"))
+        app.context
+            .health
+            .readiness()
+            .is_err_and(|missing| !missing.contains("database"))
     })
     .await;
-    assert!(app.context.health.readiness().unwrap_err().contains("outbox relay"));
+    assert!(
+        app.context
+            .health
+            .readiness()
+            .unwrap_err()
+            .contains("outbox relay")
+    );
     app.stop().await;
 
     let broker = EmbeddedBroker::start(4).unwrap();

@@ -50,7 +50,9 @@ macro_rules! reflect {
         };
         let mut names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
         names.sort();
-        let MessageResponse::FileDescriptorResponse(files) = ask!($version, $app, FileContainingSymbol($symbol)) else {
+        let MessageResponse::FileDescriptorResponse(files) =
+            ask!($version, $app, FileContainingSymbol($symbol))
+        else {
             panic!("no file of {}", $symbol)
         };
         (names, files.file_descriptor_proto)
@@ -59,7 +61,7 @@ macro_rules! reflect {
 
 #[tokio::test]
 async fn both_versions_of_reflection_list_every_service() {
-    let database = Database::new();
+    let database = Database::sqlite();
     let app = App::start(&database, &no_broker()).await;
     let (names, files) = reflect!(v1, app, "stockalert.v1.RuleService");
     assert_eq!(names, SERVICES);
@@ -72,7 +74,7 @@ async fn both_versions_of_reflection_list_every_service() {
 
 #[tokio::test]
 async fn a_client_that_only_has_reflection_can_register_a_user() {
-    let database = Database::new();
+    let database = Database::sqlite();
     let app = App::start(&database, &no_broker()).await;
     let pool = pool_of(&app, "stockalert.v1.UserService").await;
     let method = pool
@@ -88,12 +90,19 @@ async fn a_client_that_only_has_reflection_can_register_a_user() {
     let mut client = tonic::client::Grpc::new(app.channel.clone());
     client.ready().await.unwrap();
     let path = PathAndQuery::from_static("/stockalert.v1.UserService/RegisterUser");
-    let bytes = client.unary(Request::new(request.encode_to_vec()), path, RawCodec).await.unwrap().into_inner();
+    let bytes = client
+        .unary(Request::new(request.encode_to_vec()), path, RawCodec)
+        .await
+        .unwrap()
+        .into_inner();
 
     let answer = DynamicMessage::decode(method.output(), bytes.as_slice()).unwrap();
     let user = answer.get_field_by_name("user").unwrap();
     let user = user.as_message().unwrap();
-    assert_eq!(user.get_field_by_name("email").unwrap().as_str(), Some(email.as_str()));
+    assert_eq!(
+        user.get_field_by_name("email").unwrap().as_str(),
+        Some(email.as_str())
+    );
     app.stop().await;
 }
 
@@ -101,13 +110,16 @@ async fn a_client_that_only_has_reflection_can_register_a_user() {
 async fn pool_of(app: &App, symbol: &str) -> DescriptorPool {
     use v1::server_reflection_response::MessageResponse;
     let (_, files) = reflect!(v1, app, symbol);
-    let mut files: Vec<prost_types::FileDescriptorProto> =
-        files.iter().map(|bytes| prost_types::FileDescriptorProto::decode(bytes.as_slice()).unwrap()).collect();
+    let mut files: Vec<prost_types::FileDescriptorProto> = files
+        .iter()
+        .map(|bytes| prost_types::FileDescriptorProto::decode(bytes.as_slice()).unwrap())
+        .collect();
     let mut next = 0;
     while next < files.len() {
         for import in files[next].dependency.clone() {
             if files.iter().all(|file| file.name() != import) {
-                let MessageResponse::FileDescriptorResponse(answer) = ask!(v1, app, FileByFilename(import)) else {
+                let MessageResponse::FileDescriptorResponse(answer) = ask!(v1, app, FileByFilename(import))
+                else {
                     panic!("an import is not served")
                 };
                 for bytes in answer.file_descriptor_proto {

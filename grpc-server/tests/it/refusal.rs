@@ -31,17 +31,37 @@ pub(crate) fn refusal_of(status: &Status) -> Refusal {
             }
         }
     }
-    let [info] = infos.as_slice() else { panic!("not exactly one ErrorInfo: {status:?}") };
+    let [info] = infos.as_slice() else {
+        panic!("not exactly one ErrorInfo: {status:?}")
+    };
     assert_eq!(info.domain, ERROR_DOMAIN);
-    assert!(info.reason.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'), "{}", info.reason);
+    assert!(
+        info.reason
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'_'),
+        "{}",
+        info.reason
+    );
     assert!(!status.message().is_empty());
-    Refusal { code: status.code(), reason: info.reason.clone(), fields }
+    Refusal {
+        code: status.code(),
+        reason: info.reason.clone(),
+        fields,
+    }
 }
 
 /// Asserts that the call was refused for exactly these fields.
 #[track_caller]
-pub(crate) fn assert_invalid<T: std::fmt::Debug>(result: Result<Response<T>, Status>, fields: &[&str], case: &str) {
+pub(crate) fn assert_invalid<T: std::fmt::Debug>(
+    result: Result<Response<T>, Status>,
+    fields: &[&str],
+    case: &str,
+) {
     let refusal = refused(result);
-    assert_eq!((refusal.code, refusal.reason.as_str()), (Code::InvalidArgument, "INVALID_FIELDS"), "{case}");
+    assert_eq!(
+        (refusal.code, refusal.reason.as_str()),
+        (Code::InvalidArgument, "INVALID_FIELDS"),
+        "{case}"
+    );
     assert_eq!(refusal.fields, fields, "{case}");
 }

@@ -36,20 +36,32 @@ pub(crate) struct RulesTopic {
 impl RulesTopic {
     pub(crate) async fn open(settings: &KafkaSettings) -> Self {
         let kafka = Kafka::connect(settings).await.unwrap();
-        let consumer: BaseConsumer = kafka.consumer_config(&format!("test-{}", uuid::Uuid::new_v4())).create().unwrap();
+        let consumer: BaseConsumer = kafka
+            .consumer_config(&format!("test-{}", uuid::Uuid::new_v4()))
+            .create()
+            .unwrap();
         let mut all = TopicPartitionList::new();
         for partition in 0..kafka.partitions() {
-            all.add_partition_offset(RULES.name, partition, Offset::Beginning).unwrap();
+            all.add_partition_offset(RULES.name, partition, Offset::Beginning)
+                .unwrap();
         }
         consumer.assign(&all).unwrap();
-        Self { consumer, partitions: kafka.partitions(), records: Vec::new() }
+        Self {
+            consumer,
+            partitions: kafka.partitions(),
+            records: Vec::new(),
+        }
     }
 
     /// Reads until the records so far are as they shall be.
     pub(crate) async fn read_until(&mut self, what: &str, condition: impl Fn(&[RuleRecord]) -> bool) {
         let start = Instant::now();
         while !condition(&self.records) {
-            assert!(start.elapsed() < PATIENCE, "never: {what}; the topic holds {:#?}", self.records);
+            assert!(
+                start.elapsed() < PATIENCE,
+                "never: {what}; the topic holds {:#?}",
+                self.records
+            );
             self.read_for(Duration::from_millis(20)).await;
         }
     }
@@ -63,7 +75,11 @@ impl RulesTopic {
                     let message = message.unwrap();
                     let rule_id = decode_rule_key(message.key()).unwrap();
                     let snapshot = message.payload().map(|bytes| decode_rule(bytes).unwrap());
-                    self.records.push(RuleRecord { rule_id, snapshot, partition: message.partition() });
+                    self.records.push(RuleRecord {
+                        rule_id,
+                        snapshot,
+                        partition: message.partition(),
+                    });
                 }
                 None => tokio::time::sleep(Duration::from_millis(5)).await,
             }
@@ -78,5 +94,9 @@ impl RulesTopic {
 /// The versions of a rule's records in their order.
 pub(crate) fn versions_of(records: &[RuleRecord], rule: &proto::v1::Rule) -> Vec<Option<i64>> {
     let id: RuleId = rule.id.parse().unwrap();
-    records.iter().filter(|record| record.rule_id == id).map(RuleRecord::version).collect()
+    records
+        .iter()
+        .filter(|record| record.rule_id == id)
+        .map(RuleRecord::version)
+        .collect()
 }

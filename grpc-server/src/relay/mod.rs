@@ -11,20 +11,22 @@
 //!
 //! Publishing something again is harmless: readers drop versions that they have.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod publish;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cqrs::domain::{RuleChange, RuleId, Ticker, Timestamp};
-use cqrs::{CommandError, Commands, Lease, Leases, Outbox, OutboxEntry, Store, StoreError};
+use cqrs::domain::{RuleId, Ticker, Timestamp};
+use cqrs::{CommandError, Commands, Lease, Leases, Outbox, Store, StoreError};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use service::ComponentHealth;
-use service::codec::encode_rule;
-use service::kafka::{Kafka, KafkaError, KafkaSettings, Outgoing, Producer};
-use service::topics::RULES;
+use service::kafka::{Kafka, KafkaError, KafkaSettings, Producer};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use self::publish::{publish, record_age};
 
 /// Name of the lease that the leading relay holds.
 pub const LEASE: &str = "outbox-relay";
@@ -77,7 +79,9 @@ impl RelayError {
     fn is_fatal(&self) -> bool {
         matches!(
             self,
-            Self::Kafka(KafkaError::Client(ClientError::MessageProduction(RDKafkaErrorCode::Fatal)))
+            Self::Kafka(KafkaError::Client(ClientError::MessageProduction(
+                RDKafkaErrorCode::Fatal
+            )))
         )
     }
 }
@@ -170,6 +174,9 @@ impl Relay {
                 }
                 Err(error) => {
                     metrics::counter!("stockalert_outbox_relay_failures_total").increment(1);
+                    if backoff == BACKOFF.0 {
+                        tracing::warn!(%error, "the outbox relay failed and tries again");
+                    }
                     self.health.not_ready(error.to_string());
                     backoff = (backoff * 2).min(BACKOFF.1);
                     backoff
@@ -194,29 +201,47 @@ impl Relay {
 
     /// One round of work; returns how long to wait before the next.
     async fn round(&mut self) -> Result<Duration, RelayError> {
-        let renew_every = if self.leadership.is_some() { RENEW_EVERY } else { STANDBY_POLL };
+        let renew_every = if self.leadership.is_some() {
+            RENEW_EVERY
+        } else {
+            STANDBY_POLL
+        };
         if is_due(self.renewed_at, renew_every) {
             self.renew().await?;
         }
+        // Publishing comes first: nothing that fails below may hold it up.
+        let wait = match self.leadership {
+            Some(_) => self.publish_pending().await,
+            None => Ok(STANDBY_POLL),
+        };
         self.requeue_suspects().await?;
-        if self.leadership.is_none() {
-            return Ok(STANDBY_POLL);
-        }
-        if is_due(self.expired_at, EXPIRE_EVERY) {
+        if self.leadership.is_some() && is_due(self.expired_at, EXPIRE_EVERY) {
             self.expired_at = Some(Instant::now());
-            self.commands.expire_rules(Timestamp::now(), EXPIRE_AT_ONCE).await?;
+            self.commands
+                .expire_rules(Timestamp::now(), EXPIRE_AT_ONCE)
+                .await?;
         }
+        wait
+    }
+
+    /// Publishes the oldest entries and forgets those that the log has; returns how long to wait for more.
+    async fn publish_pending(&mut self) -> Result<Duration, RelayError> {
         let entries = self.outbox.pending(BATCH).await?;
+        record_age(&entries);
         if entries.is_empty() {
             return Ok(POLL);
         }
-        let (acknowledged, failure) = self.publish(&entries).await;
-        self.outbox.delete(&acknowledged).await?;
-        count_published(&acknowledged);
-        match failure {
+        let leadership = self.leadership;
+        let may_hand_over =
+            || leadership.is_some_and(|leadership| Instant::now() + MESSAGE_TIMEOUT <= leadership.ends_at);
+        let published = publish(&self.producer, &entries, &mut self.unconfirmed, may_hand_over).await;
+        self.outbox.delete(&published.forgettable).await?;
+        metrics::counter!("stockalert_outbox_published_total")
+            .increment(u64::try_from(published.forgettable.len()).unwrap_or(u64::MAX));
+        match published.failure {
             Some(error) => Err(error.into()),
             // The lease is too short to go on: renew it first.
-            None if acknowledged.is_empty() => {
+            None if published.forgettable.is_empty() => {
                 self.renewed_at = None;
                 Ok(POLL)
             }
@@ -237,7 +262,10 @@ impl Relay {
                 // Until this is known, it does not lead: the question is asked again.
                 self.leadership = None;
                 let rules = self.outbox.touched().await?;
-                self.suspects.push_back(Suspects { due: Instant::now() + SETTLED_AFTER, rules });
+                self.suspects.push_back(Suspects {
+                    due: Instant::now() + SETTLED_AFTER,
+                    rules,
+                });
                 tracing::info!(term, "this outbox relay leads");
             }
             None => {
@@ -247,9 +275,16 @@ impl Relay {
                 self.distrust_unconfirmed();
             }
         }
-        self.leadership = lease.map(|lease| Leadership { term: lease.term, ends_at: asked_at + LEASE_TTL });
+        self.leadership = lease.map(|lease| Leadership {
+            term: lease.term,
+            ends_at: asked_at + LEASE_TTL,
+        });
         self.renewed_at = Some(asked_at);
-        metrics::gauge!("stockalert_outbox_relay_leader").set(if self.leadership.is_some() { 1.0 } else { 0.0 });
+        metrics::gauge!("stockalert_outbox_relay_leader").set(if self.leadership.is_some() {
+            1.0
+        } else {
+            0.0
+        });
         Ok(())
     }
 
@@ -261,80 +296,47 @@ impl Relay {
         if rules.is_empty() {
             return;
         }
-        tracing::warn!(rules = rules.len(), "rules were published without the lease; their newest versions follow");
+        tracing::warn!(
+            rules = rules.len(),
+            "rules were published without the lease; their newest versions follow"
+        );
         let now = Instant::now();
-        self.suspects.push_front(Suspects { due: now, rules: rules.clone() });
-        self.suspects.push_back(Suspects { due: now + SETTLED_AFTER, rules });
+        self.suspects.push_front(Suspects {
+            due: now,
+            rules: rules.clone(),
+        });
+        self.suspects.push_back(Suspects {
+            due: now + SETTLED_AFTER,
+            rules,
+        });
     }
 
     /// Puts the newest versions of the suspects that are due into the outbox again, as much at once as a round takes.
     async fn requeue_suspects(&mut self) -> Result<(), RelayError> {
         let now = Instant::now();
-        let Some(due) = self.suspects.iter_mut().find(|suspects| suspects.due <= now) else { return Ok(()) };
-        let rest = due.rules.len().saturating_sub(usize::try_from(BATCH).unwrap_or(usize::MAX));
+        let Some(due) = self.suspects.iter_mut().find(|suspects| suspects.due <= now) else {
+            return Ok(());
+        };
+        let rest = due
+            .rules
+            .len()
+            .saturating_sub(usize::try_from(BATCH).unwrap_or(usize::MAX));
         self.outbox.requeue(&due.rules[rest..]).await?;
         due.rules.truncate(rest);
         self.suspects.retain(|suspects| !suspects.rules.is_empty());
         Ok(())
     }
 
-    /// Hands over as many entries as the lease allows and waits for what becomes of each. Returns those that the log has
-    /// and that can be forgotten, and the first failure.
-    async fn publish(&mut self, entries: &[OutboxEntry]) -> (Vec<OutboxEntry>, Option<KafkaError>) {
-        let mut failure = None;
-        let mut in_flight = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let (rule_id, ticker) = (entry.rule_id(), ticker_of(&entry.change));
-            let payload = payload_of(&entry.change);
-            self.unconfirmed.insert(rule_id, ticker.clone());
-            let key = rule_id.to_string();
-            let record = Outgoing {
-                topic: RULES,
-                ticker,
-                key: key.as_bytes(),
-                payload: payload.as_deref(),
-                trace: None,
-            };
-            if !self.may_hand_over() {
-                break;
-            }
-            match self.producer.send(record).await {
-                Ok(acknowledgement) => in_flight.push((entry, acknowledgement)),
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
-            }
-        }
-        let mut outcomes = Vec::with_capacity(in_flight.len());
-        for (entry, acknowledgement) in in_flight {
-            let outcome = acknowledgement.wait().await;
-            outcomes.push((entry, outcome.is_ok()));
-            if let Err(error) = outcome {
-                failure.get_or_insert(error);
-            }
-        }
-        (forgettable(&outcomes), failure)
-    }
-
-    fn may_hand_over(&self) -> bool {
-        self.leadership
-            .is_some_and(|leadership| Instant::now() + MESSAGE_TIMEOUT <= leadership.ends_at)
-    }
-
     /// Leaves nothing in doubt, and the lease to whoever comes next. What fails here, the next leader makes up for.
     async fn step_down(&mut self) {
         let farewell = async {
-            if self.leadership.is_none() {
-                return Ok(());
+            if self.leadership.is_some() {
+                self.renew().await?;
             }
-            self.renew().await?;
-            self.leases.release(LEASE, &self.holder).await?;
             for suspects in std::mem::take(&mut self.suspects) {
-                for rules in suspects.rules.chunks(usize::try_from(BATCH).unwrap_or(usize::MAX)) {
-                    self.outbox.requeue(rules).await?;
-                }
+                self.outbox.requeue(&suspects.rules).await?;
             }
+            self.leases.release(LEASE, &self.holder).await?;
             Ok::<_, RelayError>(())
         };
         if let Err(error) = farewell.await {
@@ -347,69 +349,9 @@ fn is_due(last: Option<Instant>, every: Duration) -> bool {
     last.is_none_or(|last| last.elapsed() >= every)
 }
 
-/// Chooses the partition.
-fn ticker_of(change: &RuleChange) -> &Ticker {
-    match change {
-        RuleChange::Changed(rule) => &rule.ticker,
-        RuleChange::Deleted { ticker, .. } => ticker,
-    }
-}
-
-/// What a change's record holds; nothing: the rule is gone.
-fn payload_of(change: &RuleChange) -> Option<Vec<u8>> {
-    match change {
-        RuleChange::Changed(rule) => Some(encode_rule(rule)),
-        RuleChange::Deleted { .. } => None,
-    }
-}
-
-/// The entries that the log has and that no earlier failed entry of the same rule will be written after: if one fails,
-/// it is written again later, and then everything that came after it must be, too.
-fn forgettable(outcomes: &[(&OutboxEntry, bool)]) -> Vec<OutboxEntry> {
-    let mut failed = BTreeSet::new();
-    let mut done = Vec::with_capacity(outcomes.len());
-    for (entry, acknowledged) in outcomes {
-        let rule_id = entry.rule_id();
-        if !acknowledged {
-            failed.insert(rule_id);
-        } else if !failed.contains(&rule_id) {
-            done.push((*entry).clone());
-        }
-    }
-    done
-}
-
-fn count_published(entries: &[OutboxEntry]) {
-    let now = Timestamp::now();
-    for entry in entries {
-        if let RuleChange::Changed(rule) = &entry.change {
-            metrics::histogram!("stockalert_outbox_delay_seconds").record(now.since(rule.updated_at).as_secs_f64());
-        }
-    }
-    metrics::counter!("stockalert_outbox_published_total")
-        .increment(u64::try_from(entries.len()).unwrap_or(u64::MAX));
-}
-
 #[cfg(test)]
 mod tests {
-    use cqrs::domain::RuleVersion;
-
     use super::*;
-
-    fn deletion(rule_id: RuleId, version: i64) -> OutboxEntry {
-        OutboxEntry {
-            version: RuleVersion::try_from(version).unwrap(),
-            change: RuleChange::Deleted { rule_id, ticker: "AAPL".parse().unwrap() },
-        }
-    }
-
-    #[test]
-    fn nothing_after_a_failed_version_of_the_same_rule_is_forgotten() {
-        let (a, b) = (RuleId::generate(), RuleId::generate());
-        let entries = [deletion(a, 1), deletion(b, 1), deletion(a, 2), deletion(a, 3), deletion(b, 2)];
-        let outcomes: Vec<_> = entries.iter().zip([true, true, false, true, true]).collect();
-        assert_eq!(forgettable(&outcomes), [deletion(a, 1), deletion(b, 1), deletion(b, 2)]);
-    }
 
     #[test]
     #[allow(clippy::assertions_on_constants, reason = "the constants are what is tested")]
