@@ -46,8 +46,9 @@ pub struct Config {
     #[arg(
         long,
         env = "GRPC_LISTEN",
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:50051"
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:50051",
+        value_parser = listen_address
     )]
     pub grpc_listen: SocketAddr,
     /// Most rules of one user, 1 to 10000.
@@ -56,6 +57,11 @@ pub struct Config {
     /// Most rules in all; none: no limit. Set by `stockalert up`, whose log holds no more.
     #[arg(skip)]
     pub rules_in_all: Option<u32>,
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "give IP:PORT, such as 127.0.0.1:50051 or 0.0.0.0:50051".to_owned())
 }
 
 /// Serves the API and runs an outbox relay until shutdown.
@@ -69,4 +75,45 @@ pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
         format!("GRPC_LISTEN={listen} can't be bound; choose a free port of this machine")
     })?;
     serve(listener, config, context).await
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn parse(extra: &[&str]) -> Result<Config, String> {
+        let good = [
+            "x",
+            "--database-url",
+            "sqlite://x.db",
+            "--kafka-bootstrap-servers",
+            "a:9092",
+        ];
+        Arguments::try_parse_from([&good, extra].concat())
+            .map(|arguments| arguments.config)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn bad_settings_are_refused_with_the_flag_and_the_values_allowed() {
+        let config = parse(&[]).unwrap();
+        assert_eq!((config.max_rules_per_user, config.rules_in_all), (200, None));
+        for (flag, value, allowed) in [
+            ("--grpc-listen", "nowhere", "127.0.0.1:50051"),
+            ("--grpc-listen", "127.0.0.1", "127.0.0.1:50051"),
+            ("--max-rules-per-user", "0", "1..=10000"),
+            ("--max-rules-per-user", "many", "invalid digit"),
+        ] {
+            let error = parse(&[flag, value]).unwrap_err();
+            assert!(error.contains(flag) && error.contains(allowed), "{error}");
+        }
+    }
 }

@@ -5,7 +5,11 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::app::{App, Database, PATIENCE, no_broker};
+use proto::v1;
+use tonic::Code;
+
+use crate::app::{App, Database, PATIENCE, no_broker, some_rule};
+use crate::refusal::refusal_of;
 
 async fn status(app: &App, service: &str) -> Result<ServingStatus, tonic::Code> {
     let request = HealthCheckRequest {
@@ -48,6 +52,45 @@ async fn every_service_is_healthy_while_the_database_answers() {
         status(&app, "stockalert.v1.NoService").await,
         Err(tonic::Code::NotFound)
     );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_failing_database_is_unavailable_and_its_errors_stay_inside() {
+    let database = Database::sqlite();
+    let app = App::start(&database, &no_broker()).await;
+    let caller = app.register().await;
+    let pool = sqlx::AnyPool::connect(&database.url).await.unwrap();
+    for table in ["users", "rules"] {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "alter table {table} rename to hidden_{table}"
+        )))
+        .execute(&pool)
+        .await
+        .unwrap();
+    }
+    let read = app
+        .users()
+        .get_user(caller.asks(v1::GetUserRequest {}))
+        .await
+        .unwrap_err();
+    let create = v1::CreateRuleRequest {
+        rule: Some(some_rule()),
+        ..Default::default()
+    };
+    let write = app.rules().create_rule(caller.asks(create)).await.unwrap_err();
+    for status in [read, write] {
+        let refusal = refusal_of(&status);
+        assert_eq!(
+            (refusal.code, refusal.reason.as_str()),
+            (Code::Unavailable, "DATABASE_UNAVAILABLE")
+        );
+        let sent = format!("{status:?}");
+        assert!(
+            !sent.contains("table") && !sent.contains("users") && !sent.contains("sql"),
+            "{sent}"
+        );
+    }
     app.stop().await;
 }
 
