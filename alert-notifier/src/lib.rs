@@ -1,1 +1,16 @@
-//! alert-notifier
+#![doc = include_str!("../README.md")]
+
+mod bot;
+mod config;
+mod delivery;
+mod disposition;
+mod intake;
+mod metrics;
+mod pacing;
+mod reminders;
+pub mod render;
+mod run;
+pub mod sender;
+
+pub use config::{Config, TelegramArgs};
+pub use run::run;

@@ -1,0 +1,116 @@
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use cqrs::{Ledger, Store};
+use service::Context;
+use service::kafka::Kafka;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::bot::{self, Desk};
+use crate::delivery::Worker;
+use crate::intake::Intake;
+use crate::sender::{Sender, TelegramSender, TerminalSender};
+use crate::{Config, metrics, reminders};
+
+/// Folds alerts, sends messages, plans reminders and answers the bot's users, until shutdown.
+///
+/// # Errors
+/// If the database or the broker can't be reached at start, or one of the parts ends for good: the supervisor is to start
+/// the process again.
+pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
+    metrics::describe();
+    // One connection less to wait for if shutdown comes while they are made.
+    let connected = context.shutdown.run_until_cancelled(connect(&config)).await;
+    let Some(connected) = connected else { return Ok(()) };
+    let (store, kafka) = connected?;
+    // Ends all parts when one of them ends, shutdown or not.
+    let shutdown = context.shutdown.child_token();
+    let parts = Parts { config, context, ledger: store.ledger(), store: store.clone(), planned: Arc::default(), shutdown };
+    let result = parts.run(&kafka).await;
+    store.close().await;
+    result
+}
+
+async fn connect(config: &Config) -> anyhow::Result<(Store, Kafka)> {
+    let store = Store::open(&config.database.store_settings()).await.context("the database can't be used")?;
+    let kafka = Kafka::connect(&config.kafka.settings()).await.context("Kafka can't be used")?;
+    Ok((store, kafka))
+}
+
+struct Parts {
+    config: Config,
+    context: Context,
+    store: Store,
+    ledger: Ledger,
+    /// Wakes the worker when something was planned.
+    planned: Arc<Notify>,
+    shutdown: CancellationToken,
+}
+
+impl Parts {
+    async fn run(self, kafka: &Kafka) -> anyhow::Result<()> {
+        let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+        let intake = Intake::new(
+            kafka,
+            self.ledger.clone(),
+            Arc::clone(&self.planned),
+            self.shutdown.clone(),
+            self.context.health.component("alerts"),
+        )?;
+        tasks.spawn(async move { intake.run().await.context("the alerts topic can't be read any more") });
+        let planner = reminders::run(self.ledger.clone(), Arc::clone(&self.planned), self.shutdown.clone());
+        tasks.spawn(async move {
+            planner.await;
+            Ok(())
+        });
+        match self.config.telegram.bot_token.clone() {
+            Some(token) => {
+                let api_url = &self.config.telegram.api_url;
+                let sender = TelegramSender::new(api_url.clone(), token.clone())
+                    .context("the HTTP client for Telegram can't be made")?;
+                self.spawn_worker(&mut tasks, sender);
+                self.spawn_bot(&mut tasks, bot::connect(&token, api_url));
+            }
+            None => {
+                tracing::info!("no TELEGRAM_BOT_TOKEN is set: messages go to the terminal");
+                self.spawn_worker(&mut tasks, TerminalSender);
+            }
+        }
+        let mut result = Ok(());
+        while let Some(ended) = tasks.join_next().await {
+            // The first to end, asked to or not, ends the others.
+            self.shutdown.cancel();
+            result = result.and(ended.context("a part of the notifier panicked").and_then(|ended| ended));
+        }
+        result
+    }
+
+    fn spawn_worker<S: Sender>(&self, tasks: &mut JoinSet<anyhow::Result<()>>, sender: S) {
+        let worker = Worker::new(
+            self.ledger.clone(),
+            sender,
+            Arc::clone(&self.planned),
+            self.config.claim_timeout,
+            self.shutdown.clone(),
+            self.context.health.component("deliveries"),
+        );
+        tasks.spawn(async move {
+            worker.run().await;
+            Ok(())
+        });
+    }
+
+    fn spawn_bot(&self, tasks: &mut JoinSet<anyhow::Result<()>>, bot: teloxide::Bot) {
+        let desk = Desk::new(self.store.commands(self.config.limits()), self.store.queries(), self.ledger.clone());
+        let (ledger, leases) = (self.ledger.clone(), self.store.leases());
+        let holder = uuid::Uuid::new_v4().to_string();
+        let shutdown = self.shutdown.clone();
+        tasks.spawn(async move {
+            bot::introduce(&bot, &ledger, &shutdown).await;
+            bot::poll(bot, Arc::new(desk), leases, holder, shutdown).await;
+            Ok(())
+        });
+    }
+}

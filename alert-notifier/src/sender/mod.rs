@@ -1,0 +1,72 @@
+//! Who takes messages to people.
+
+mod telegram;
+mod terminal;
+
+use std::future::Future;
+use std::time::Duration;
+
+use cqrs::domain::ChatId;
+
+pub use telegram::TelegramSender;
+pub use terminal::TerminalSender;
+
+/// Takes a message to its reader.
+pub trait Sender: Send + Sync + 'static {
+    /// Sends `text`; gives the message's id, where it gets one. `chat`: none if the user has linked none.
+    fn send(
+        &self,
+        chat: Option<ChatId>,
+        text: &str,
+    ) -> impl Future<Output = Result<Option<i64>, SendError>> + Send;
+
+    /// Whether messages could be sent now.
+    fn check(&self) -> impl Future<Output = Result<(), SendError>> + Send;
+
+    /// How often it takes messages.
+    fn pace(&self) -> Pace;
+}
+
+/// Most messages a messenger takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Shortest time between two messages to one chat.
+    pub per_chat: Duration,
+    /// Most messages in a second, to all chats.
+    pub per_second: u32,
+}
+
+/// Why a message was not sent. No variant holds the bot's token or a chat's id, so all may be logged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The user has linked no chat.
+    #[error("no chat linked")]
+    NoChat,
+    /// Too much was sent to this chat.
+    #[error("the messenger asks to wait {} s", retry_after.as_secs())]
+    TooManyRequests {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// The chat now has another id.
+    #[error("the chat was moved")]
+    Moved {
+        /// The new one.
+        to: ChatId,
+    },
+    /// The user does not want to be reached, or can't be.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The messenger refuses this message for good.
+    #[error("the messenger refuses the message: {0}")]
+    Refused(String),
+    /// The messenger refuses the bot.
+    #[error("the messenger refuses the bot's token; set TELEGRAM_BOT_TOKEN to one that @BotFather shows")]
+    Unauthorized,
+    /// The messenger can't be reached: it surely has not got the message.
+    #[error("the messenger can't be reached: {0}")]
+    NotConnected(String),
+    /// No answer that can be understood: it may have sent the message.
+    #[error("the messenger gave no clear answer: {0}")]
+    Unclear(String),
+}
