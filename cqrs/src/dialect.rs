@@ -107,6 +107,19 @@ impl Dialect {
         }
     }
 
+    /// Whether connecting again would end the same way: a wrong password or database name, a file that can't be opened.
+    pub(crate) fn is_final(self, error: &sqlx::Error) -> bool {
+        match (self, error.as_database_error()) {
+            // Login refused (1045, or MariaDB's 1698), access to the database refused, unknown database.
+            (Self::MySql, Some(error)) => error
+                .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+                .is_some_and(|error| matches!(error.number(), 1044 | 1045 | 1049 | 1698)),
+            (Self::MySql, None) => matches!(error, sqlx::Error::Configuration(_) | sqlx::Error::Tls(_)),
+            // Other processes may be setting the file up.
+            (Self::Sqlite, _) => !self.is_conflict(error),
+        }
+    }
+
     /// Whether the failed transaction would likely succeed if it ran again from its beginning.
     pub(crate) fn is_conflict(self, error: &sqlx::Error) -> bool {
         let Some(error) = error.as_database_error() else {

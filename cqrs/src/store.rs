@@ -231,7 +231,7 @@ async fn connect(
     loop {
         match tokio::time::timeout_at(deadline.into(), connect_once(dialect, options)).await {
             Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(error)) if Instant::now() + CONNECT_PAUSE < deadline => {
+            Ok(Err(error)) if !dialect.is_final(&error) && Instant::now() + CONNECT_PAUSE < deadline => {
                 tracing::warn!(error = %StoreError::from(error), "the database can't be reached yet; trying again");
                 tokio::time::sleep(CONNECT_PAUSE).await;
             }

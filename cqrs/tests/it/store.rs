@@ -118,3 +118,30 @@ async fn a_server_that_does_not_answer_is_given_up_after_the_time_set() {
     let error = Store::open(&settings).await.unwrap_err();
     assert!(matches!(error, StoreError::Database(_)), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_file_that_can_not_be_opened_is_not_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = StoreSettings {
+        connect_timeout: Duration::from_secs(3600),
+        ..settings(&format!("sqlite://{}", folder.path().display()))
+    };
+    let opening = tokio::time::timeout(Duration::from_secs(60), Store::open(&settings));
+    let error = opening.await.expect("it ends at once").unwrap_err();
+    assert!(matches!(error, StoreError::Database(_)), "{error:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs MariaDB; run by make test"]
+async fn a_wrong_password_is_not_tried_again() {
+    let server = std::env::var("TEST_DATABASE_URL").expect("TEST_DATABASE_URL is set by make test");
+    let (_, rest) = server.split_once('@').unwrap();
+    let settings = StoreSettings {
+        connect_timeout: Duration::from_secs(3600),
+        ..settings(&format!("mysql://nobody:s3cret@{rest}"))
+    };
+    let opening = tokio::time::timeout(Duration::from_secs(60), Store::open(&settings));
+    let error = opening.await.expect("it ends at once").unwrap_err();
+    assert!(matches!(error, StoreError::Database(_)), "{error:?}");
+    assert!(!error.to_string().contains("s3cret"), "{error}");
+}
