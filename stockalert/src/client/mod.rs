@@ -1,0 +1,131 @@
+//! The commands that call a server. Each is: build the request, call, show the answer.
+
+mod alert;
+mod quote;
+mod rule;
+mod user;
+mod watch;
+
+use crate::cli::{Command, GlobalArgs, RuleCommand, TokenCommand, UserCommand};
+use crate::connection::Connection;
+use crate::failure::{Exit, Failure, HOW_TO_AUTHENTICATE};
+use crate::profile::{Profile, ProfileFile};
+use crate::screen::Screen;
+
+pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:50051";
+
+/// Which server, as whom, and where the answer goes.
+#[derive(Debug)]
+struct Session {
+    server: String,
+    token: Option<String>,
+    /// The token is the profile's: a new one has to be kept there.
+    token_from_profile: bool,
+    profile: ProfileFile,
+    screen: Screen,
+}
+
+/// Runs a command that calls a server.
+pub(crate) async fn run(command: Command, global: GlobalArgs) -> Result<(), Failure> {
+    let session = Session::new(global)?;
+    match command {
+        Command::Register(args) => user::register(&session, args).await,
+        Command::Settings { reminders, email } => user::settings(&session, reminders, email).await,
+        Command::Link => user::link(&session).await,
+        Command::Token(TokenCommand::Rotate) => user::rotate_token(&session).await,
+        Command::User(UserCommand::Rm { yes: _ }) => user::delete(&session).await,
+        Command::Rule(RuleCommand::Add {
+            ticker,
+            low,
+            high,
+            note,
+            paused,
+            expires,
+        }) => {
+            let expire_time = expires.map(rule::wire_time);
+            rule::add(
+                &session,
+                proto::v1::NewRule {
+                    ticker,
+                    low,
+                    high,
+                    note,
+                    paused,
+                    expire_time,
+                },
+            )
+            .await
+        }
+        Command::Rule(RuleCommand::List) => rule::list(&session).await,
+        Command::Rule(RuleCommand::Edit(args)) => rule::edit(&session, *args).await,
+        Command::Rule(RuleCommand::Rm { id }) => rule::delete(&session, id).await,
+        Command::Price { ticker } => quote::price(&session, ticker).await,
+        Command::Average(args) => quote::average(&session, args).await,
+        Command::Alerts { rule, limit } => alert::list(&session, rule, limit).await,
+        Command::Watch => watch::run(&session).await,
+        Command::Up(_) => Err(Failure::new(Exit::Internal, "`up` calls no server")),
+    }
+}
+
+impl Session {
+    fn new(global: GlobalArgs) -> Result<Self, Failure> {
+        let profile = ProfileFile::locate(global.profile)?;
+        let named = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let (server, token) = (named(global.server), named(global.token));
+        // An explicit server and token need no profile, not even a readable one.
+        let saved = if server.is_some() && token.is_some() {
+            None
+        } else {
+            profile.read()?
+        };
+        let server = match (server, &saved) {
+            (Some(server), _) => server,
+            (None, Some(saved)) => saved.server.clone(),
+            (None, None) => DEFAULT_SERVER.to_owned(),
+        };
+        let saved_token = saved
+            .filter(|saved| saved.server == server)
+            .map(|saved| saved.token);
+        let token_from_profile = token.is_none() && saved_token.is_some();
+        let token = token.or(saved_token);
+        Ok(Self {
+            server,
+            token,
+            token_from_profile,
+            profile,
+            screen: Screen::detect(global.json),
+        })
+    }
+
+    /// A connection that may lack a token.
+    async fn connect_as_anyone(&self) -> Result<Connection, Failure> {
+        Connection::open(&self.server, self.token.as_deref()).await
+    }
+
+    /// A connection as a user.
+    async fn connect(&self) -> Result<Connection, Failure> {
+        if self.token.is_none() {
+            return Err(
+                Failure::new(Exit::Denied, format!("there is no token for {}", self.server))
+                    .remedy(HOW_TO_AUTHENTICATE),
+            );
+        }
+        self.connect_as_anyone().await
+    }
+
+    fn save(&self, token: &str) -> Result<(), Failure> {
+        self.profile.write(&Profile {
+            server: self.server.clone(),
+            token: token.to_owned(),
+        })
+    }
+}
+
+/// A server that answers without the thing asked for is not ours.
+fn required<T>(part: Option<T>, name: &str) -> Result<T, Failure> {
+    part.ok_or_else(|| Failure::new(Exit::Internal, format!("the server's answer has no {name}")))
+}
+
+fn request_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}

@@ -1,0 +1,201 @@
+use cqrs::domain::Timestamp;
+use proto::v1;
+
+use super::{Session, request_id, required};
+use crate::cli::RuleEditArgs;
+use crate::connection::Connection;
+use crate::failure::{Exit, Failure};
+use crate::screen::Style;
+use crate::table::{Cell, Table};
+use crate::view;
+
+/// The most the server gives at once.
+pub(super) const PAGE_SIZE: i32 = 200;
+
+pub(super) async fn add(session: &Session, rule: v1::NewRule) -> Result<(), Failure> {
+    let connection = session.connect().await?;
+    let request = v1::CreateRuleRequest {
+        rule: Some(rule),
+        request_id: request_id(),
+    };
+    let answer = connection.idempotent(|| {
+        let (mut rules, request) = (connection.rules(), request.clone());
+        async move { rules.create_rule(request).await }
+    });
+    show(session, answer.await?.rule)
+}
+
+pub(super) async fn edit(session: &Session, args: RuleEditArgs) -> Result<(), Failure> {
+    let request = edit_request(args)?;
+    let connection = session.connect().await?;
+    let answer = connection.idempotent(|| {
+        let (mut rules, request) = (connection.rules(), request.clone());
+        async move { rules.update_rule(request).await }
+    });
+    show(session, answer.await?.rule)
+}
+
+/// The mask names what was given; a field that is named and absent is cleared.
+fn edit_request(args: RuleEditArgs) -> Result<v1::UpdateRuleRequest, Failure> {
+    let mut paths = Vec::new();
+    let mut rule = v1::Rule {
+        id: args.id,
+        ..Default::default()
+    };
+    if let Some(low) = args.low {
+        paths.push("low".to_owned());
+        rule.low = low.into_option();
+    }
+    if let Some(high) = args.high {
+        paths.push("high".to_owned());
+        rule.high = high.into_option();
+    }
+    if let Some(note) = args.note {
+        paths.push("note".to_owned());
+        rule.note = note;
+    }
+    if let Some(paused) = args.paused {
+        paths.push("paused".to_owned());
+        rule.paused = paused;
+    }
+    if let Some(expires) = args.expires {
+        paths.push("expire_time".to_owned());
+        rule.expire_time = expires.into_option().map(wire_time);
+    }
+    if paths.is_empty() {
+        return Err(Failure::new(Exit::Misuse, "there is nothing to change")
+            .remedy("give at least one of --low, --high, --note, --paused and --expires"));
+    }
+    Ok(v1::UpdateRuleRequest {
+        rule: Some(rule),
+        update_mask: Some(prost_types::FieldMask { paths }),
+        request_id: request_id(),
+    })
+}
+
+pub(super) async fn delete(session: &Session, rule_id: String) -> Result<(), Failure> {
+    let connection = session.connect().await?;
+    let request = v1::DeleteRuleRequest {
+        rule_id: rule_id.clone(),
+        request_id: request_id(),
+    };
+    let answer = connection.idempotent(|| {
+        let (mut rules, request) = (connection.rules(), request.clone());
+        async move { rules.delete_rule(request).await }
+    });
+    answer.await?;
+    let deleted = view::Deleted {
+        id: rule_id,
+        deleted: true,
+    };
+    session
+        .screen
+        .result(&deleted, || format!("Removed rule {}.\n", deleted.id))
+}
+
+pub(super) async fn list(session: &Session) -> Result<(), Failure> {
+    let connection = session.connect().await?;
+    let rules = all(&connection)
+        .await
+        .map_err(|status| connection.failure(&status))?;
+    session.screen.result(&rules, || {
+        if rules.is_empty() {
+            "You have no rules. Add one: stockalert rule add AAPL --low 170 --high 200\n".to_owned()
+        } else {
+            table(session, &rules)
+        }
+    })
+}
+
+/// All of the caller's rules, oldest first.
+pub(super) async fn all(connection: &Connection) -> Result<Vec<view::Rule>, tonic::Status> {
+    let mut rules = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = v1::ListRulesRequest {
+            page_size: PAGE_SIZE,
+            page_token,
+        };
+        let page = connection.rules().list_rules(request).await?.into_inner();
+        rules.extend(page.rules.into_iter().map(view::Rule::from));
+        if page.next_page_token.is_empty() {
+            return Ok(rules);
+        }
+        page_token = page.next_page_token;
+    }
+}
+
+fn show(session: &Session, rule: Option<v1::Rule>) -> Result<(), Failure> {
+    let rule: view::Rule = required(rule, "rule")?.into();
+    session
+        .screen
+        .result(&rule, || table(session, std::slice::from_ref(&rule)))
+}
+
+pub(super) fn table(session: &Session, rules: &[view::Rule]) -> String {
+    let screen = &session.screen;
+    let mut table = Table::new(["ID", "TICKER", ">LOW", ">HIGH", "STATE", "EXPIRES", "NOTE"]);
+    let now = jiff::Timestamp::now();
+    for rule in rules {
+        let expired = rule.expire_time.is_some_and(|time| time <= now);
+        let state = match (expired, rule.paused) {
+            (true, _) => Cell::styled("expired", Style::Faint),
+            (false, true) => Cell::styled("paused", Style::Faint),
+            (false, false) => Cell::styled("active", Style::Green),
+        };
+        table.row([
+            rule.id.as_str().into(),
+            Cell::styled(&rule.ticker, Style::Strong),
+            rule.low.as_deref().unwrap_or_default().into(),
+            rule.high.as_deref().unwrap_or_default().into(),
+            state,
+            rule.expire_time
+                .map(|time| screen.time(time))
+                .unwrap_or_default()
+                .into(),
+            rule.note.as_str().into(),
+        ]);
+    }
+    screen.render(&table)
+}
+
+pub(super) fn wire_time(time: Timestamp) -> prost_types::Timestamp {
+    let micros = time.as_micros();
+    prost_types::Timestamp {
+        seconds: micros.div_euclid(1_000_000),
+        // Below 1e9, so it always fits.
+        nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::OrCleared;
+
+    #[test]
+    fn an_edit_names_exactly_the_fields_that_were_given() {
+        let request = edit_request(RuleEditArgs {
+            id: "R".into(),
+            low: Some(OrCleared::Cleared),
+            high: Some(OrCleared::Value("210".into())),
+            note: None,
+            paused: None,
+            expires: Some(OrCleared::Value(Timestamp::from_micros(1_500_000))),
+        })
+        .unwrap();
+        let (rule, mask) = (request.rule.unwrap(), request.update_mask.unwrap());
+        assert_eq!(mask.paths, ["low", "high", "expire_time"]);
+        assert_eq!(
+            (rule.id.as_str(), rule.low, rule.high.as_deref()),
+            ("R", None, Some("210"))
+        );
+        assert_eq!(
+            rule.expire_time,
+            Some(prost_types::Timestamp {
+                seconds: 1,
+                nanos: 500_000_000
+            })
+        );
+    }
+}

@@ -1,0 +1,248 @@
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use crate::screen::{Style, paint, printable};
+
+const GAP: &str = "  ";
+/// A wrapped column narrower than this is no longer readable.
+const NARROWEST: usize = 16;
+
+/// Rows under a header. Columns without content are left out, the last column wraps, and where the others alone are
+/// wider than the terminal, each row becomes a block of `NAME value` lines: nothing is ever cut, ids can be copied.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<Cell>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Column {
+    name: &'static str,
+    right: bool,
+}
+
+/// The text of one field.
+#[derive(Debug, Clone)]
+pub(crate) struct Cell {
+    text: String,
+    style: Style,
+}
+
+impl Cell {
+    pub(crate) fn styled(text: impl AsRef<str>, style: Style) -> Self {
+        Self {
+            text: printable(text.as_ref()).replace('\n', " "),
+            style,
+        }
+    }
+}
+
+impl<T: AsRef<str>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::styled(text, Style::Plain)
+    }
+}
+
+impl Table {
+    /// Columns in order; a name that starts with `>` makes a column of numbers, aligned to the right.
+    pub(crate) fn new<const N: usize>(columns: [&'static str; N]) -> Self {
+        let column = |name: &'static str| match name.strip_prefix('>') {
+            Some(name) => Column { name, right: true },
+            None => Column { name, right: false },
+        };
+        Self {
+            columns: columns.into_iter().map(column).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// As many cells as there are columns.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [Cell; N]) {
+        debug_assert_eq!(N, self.columns.len());
+        self.rows.push(cells.into());
+    }
+
+    pub(crate) fn render(&self, width: Option<usize>, colour: bool) -> String {
+        let shown: Vec<usize> = (0..self.columns.len())
+            .filter(|&i| self.rows.iter().any(|row| !row[i].text.is_empty()))
+            .collect();
+        let Some((&last, others)) = shown.split_last() else {
+            return String::new();
+        };
+        let taken: usize = others.iter().map(|&i| self.width(i) + GAP.len()).sum();
+        let last_width = match width {
+            Some(width) if taken + self.width(last) > width => {
+                if taken + NARROWEST > width || self.rows.iter().any(|row| unbreakable(&row[last].text)) {
+                    return self.render_blocks(&shown, colour);
+                }
+                width - taken
+            }
+            _ => self.width(last),
+        };
+        let mut out = String::new();
+        let header = |i: usize| Cell::styled(self.columns[i].name, Style::Strong);
+        let header: Vec<Cell> = (0..self.columns.len()).map(header).collect();
+        for row in std::iter::once(&header).chain(&self.rows) {
+            let mut line = String::new();
+            for &i in others {
+                line.push_str(&self.padded(i, &row[i], self.width(i), colour));
+                line.push_str(GAP);
+            }
+            for (n, part) in wrap(&row[last].text, last_width).iter().enumerate() {
+                if n > 0 {
+                    line = " ".repeat(taken);
+                }
+                let part = Cell {
+                    text: part.clone(),
+                    style: row[last].style,
+                };
+                line.push_str(&self.padded(last, &part, last_width, colour));
+                out.push_str(line.trim_end());
+                out.push('\n');
+            }
+        }
+        out
+    }
+
+    fn render_blocks(&self, shown: &[usize], colour: bool) -> String {
+        let names = shown
+            .iter()
+            .map(|&i| self.columns[i].name.width())
+            .max()
+            .unwrap_or(0);
+        let block = |row: &Vec<Cell>| -> String {
+            let fields = shown.iter().filter(|&&i| !row[i].text.is_empty());
+            fields
+                .map(|&i| {
+                    let name = self.columns[i].name;
+                    let pad = " ".repeat(names - name.width());
+                    let value = paint(&row[i].text, row[i].style, colour);
+                    format!("{}{pad}{GAP}{value}\n", paint(name, Style::Strong, colour))
+                })
+                .collect()
+        };
+        self.rows.iter().map(block).collect::<Vec<_>>().join("\n")
+    }
+
+    fn width(&self, column: usize) -> usize {
+        let cells = self.rows.iter().map(|row| row[column].text.width());
+        cells.max().unwrap_or(0).max(self.columns[column].name.width())
+    }
+
+    fn padded(&self, column: usize, cell: &Cell, width: usize, colour: bool) -> String {
+        let pad = " ".repeat(width.saturating_sub(cell.text.width()));
+        let text = paint(&cell.text, cell.style, colour);
+        if self.columns[column].right {
+            format!("{pad}{text}")
+        } else {
+            format!("{text}{pad}")
+        }
+    }
+}
+
+/// Ids: a long word that wrapping would cut.
+fn unbreakable(text: &str) -> bool {
+    text.width() > NARROWEST && !text.contains(' ')
+}
+
+/// Lines of at most `width` columns, broken at spaces; a longer word is broken anywhere.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split(' ') {
+        if used > 0 && used + 1 + word.width() > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        let line = lines.len() - 1;
+        if used > 0 {
+            lines[line].push(' ');
+            used += 1;
+        }
+        for c in word.chars() {
+            let c_width = c.width().unwrap_or(0);
+            if used > 0 && used + c_width > width {
+                lines.push(String::new());
+                used = 0;
+            }
+            let line = lines.len() - 1;
+            lines[line].push(c);
+            used += c_width;
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Table {
+        let mut table = Table::new(["ID", "TICKER", ">LOW", ">HIGH", "EXPIRES", "NOTE"]);
+        table.row([
+            "0198c1de".into(),
+            "AAPL".into(),
+            "170".into(),
+            "200.5".into(),
+            "".into(),
+            "".into(),
+        ]);
+        table.row([
+            "0198c1df".into(),
+            Cell::styled("BRK-B", Style::Red),
+            "".into(),
+            "1200.25".into(),
+            "".into(),
+            "sell half if the quarterly report disappoints 株価".into(),
+        ]);
+        table
+    }
+
+    #[test]
+    fn columns_are_aligned_and_empty_ones_left_out() {
+        insta::assert_snapshot!(rules().render(None, false), @r"
+        ID        TICKER  LOW     HIGH  NOTE
+        0198c1de  AAPL    170    200.5
+        0198c1df  BRK-B        1200.25  sell half if the quarterly report disappoints 株価
+        ");
+    }
+
+    #[test]
+    fn the_last_column_wraps_within_the_terminal() {
+        let text = rules().render(Some(54), false);
+        assert!(text.lines().all(|line| line.width() <= 54), "{text}");
+        insta::assert_snapshot!(text, @r"
+        ID        TICKER  LOW     HIGH  NOTE
+        0198c1de  AAPL    170    200.5
+        0198c1df  BRK-B        1200.25  sell half if the
+                                        quarterly report
+                                        disappoints 株価
+        ");
+    }
+
+    #[test]
+    fn rows_become_blocks_where_the_terminal_is_too_narrow() {
+        insta::assert_snapshot!(rules().render(Some(40), false), @r"
+        ID      0198c1de
+        TICKER  AAPL
+        LOW     170
+        HIGH    200.5
+
+        ID      0198c1df
+        TICKER  BRK-B
+        HIGH    1200.25
+        NOTE    sell half if the quarterly report disappoints 株価
+        ");
+    }
+
+    #[test]
+    fn colours_do_not_disturb_the_alignment() {
+        let plain = rules().render(None, false);
+        let coloured = rules().render(None, true);
+        assert!(coloured.contains("\u{1b}[31mBRK-B\u{1b}[0m"));
+        let stripped = ["1", "31", "0"].iter().fold(coloured, |text, code| {
+            text.replace(&format!("\u{1b}[{code}m"), "")
+        });
+        let trimmed = |text: &str| text.lines().map(|l| l.trim_end().to_owned()).collect::<Vec<_>>();
+        assert_eq!(trimmed(&stripped), trimmed(&plain));
+    }
+}

@@ -1,0 +1,204 @@
+//! `up` as a whole, on its embedded log and an SQLite file.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::TcpListener;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::program::Home;
+
+/// A running `up`, ended with the test.
+struct Up {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    address: String,
+}
+
+#[expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's own tools may fail loudly"
+)]
+impl Up {
+    fn start(home: &Home, args: &[&str]) -> Self {
+        // A port that was free a moment ago.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free.to_string();
+        let mut child = home
+            .command([&["up", "--grpc-listen", address.as_str()], args].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let lines = lines(child.stdout.take().unwrap());
+        Self {
+            child,
+            lines,
+            address,
+        }
+    }
+
+    fn server(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The next line that has `part` in it; `part` may name alternatives, separated by `|`.
+    fn wait_for(&self, part: &str, limit: Duration) -> String {
+        let deadline = Instant::now() + limit;
+        let mut seen = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) if part.split('|').any(|part| line.contains(part)) => return line,
+                Ok(line) => seen.push(line),
+                Err(error) => panic!(
+                    "no line with {part:?} within {limit:?} ({error}); seen:\n{}",
+                    seen.join("\n")
+                ),
+            }
+        }
+    }
+
+    fn interrupt(&self) {
+        let id = self.child.id().to_string();
+        // Without unsafe code, the system's own tool sends the signal.
+        assert!(
+            std::process::Command::new("kill")
+                .args(["-INT", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it did not end within {limit:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads on a thread of its own, so that waiting for a line can end.
+fn lines(out: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+#[test]
+fn the_demo_shows_a_breach_a_reminder_and_the_way_back_and_ends_on_ctrl_c() {
+    let home = Home::new();
+    let mut up = Up::start(&home, &["--demo"]);
+    let export = up.wait_for("STOCKALERT_TOKEN=", Duration::from_secs(60));
+    let token = export
+        .split("STOCKALERT_TOKEN=")
+        .nth(1)
+        .unwrap()
+        .trim()
+        .to_owned();
+    let folder = std::fs::read_dir(std::env::temp_dir()).unwrap();
+    assert!(folder.flatten().any(|entry| {
+        entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("stockalert-demo-")
+    }));
+
+    up.wait_for("is above|is below|is already", Duration::from_secs(60));
+    let (server, args) = (up.server(), ["rule", "list", "--json"]);
+    let rules = home.run(&[&args[..], &["--server", &server, "--token", &token]].concat());
+    assert_eq!(rules.code, 0, "{rules:?}");
+    assert!(rules.out.contains("AAPL"), "{}", rules.out);
+    assert!(
+        !home.profile().exists() && !home.path().join("data").exists(),
+        "a demo leaves nothing at home"
+    );
+
+    up.interrupt();
+    assert_eq!(up.wait(Duration::from_secs(15)).code(), Some(0));
+}
+
+#[test]
+fn a_registration_survives_a_restart_with_the_embedded_log() {
+    let home = Home::new();
+    let args = ["--quote-provider", "synthetic", "--quote-poll-interval", "200ms"];
+    let mut up = Up::start(&home, &args);
+    up.wait_for("Stop with Ctrl-C", Duration::from_secs(60));
+    let server = up.server();
+    // Any price is above this: the first quote is an alert.
+    let run = home.run(&[
+        "register",
+        "ada@example.org",
+        "--rule",
+        "AAPL::0.01",
+        "--server",
+        &server,
+    ]);
+    assert_eq!(run.code, 0, "{run:?}");
+    up.wait_for("AAPL", Duration::from_secs(60));
+    let second = home.run(&[
+        "up",
+        "--quote-provider",
+        "synthetic",
+        "--grpc-listen",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(second.code, 69, "{second:?}");
+    assert!(
+        second.err.contains("another `stockalert up` uses "),
+        "{}",
+        second.err
+    );
+    up.interrupt();
+    assert_eq!(up.wait(Duration::from_secs(15)).code(), Some(0));
+
+    let mut up = Up::start(&home, &args);
+    up.wait_for("Stop with Ctrl-C", Duration::from_secs(60));
+    let (server, profile) = (up.server(), std::fs::read_to_string(home.profile()).unwrap());
+    let profile: serde_json::Value = serde_json::from_str(&profile).unwrap();
+    let token = profile["token"].as_str().unwrap();
+    let as_ada = |args: &[&str]| home.json(&[args, &["--server", &server, "--token", token]].concat());
+    assert_eq!(as_ada(&["rule", "list"])[0]["ticker"], "AAPL");
+    assert_eq!(as_ada(&["alerts"])[0]["side"], "above");
+    // Prices only flow when the rule reached the new log.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let first = as_ada(&["price", "AAPL"])["event_time"].clone();
+    while as_ada(&["price", "AAPL"])["event_time"] == first {
+        assert!(Instant::now() < deadline, "no price after the restart");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    up.interrupt();
+    assert_eq!(up.wait(Duration::from_secs(15)).code(), Some(0));
+}
+
+#[test]
+fn a_port_in_use_is_named_with_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let run = Home::new().run(&["up", "--demo", "--grpc-listen", &address]);
+    assert_eq!(run.code, 69, "{run:?}");
+    assert!(
+        run.err.contains(&format!("GRPC_LISTEN={address}")) && run.err.contains("--grpc-listen"),
+        "{}",
+        run.err
+    );
+}

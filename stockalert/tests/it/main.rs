@@ -1,0 +1,6 @@
+//! The program as people and scripts meet it: its output, its exit codes, and `up --demo` as a whole.
+
+mod client;
+mod demo;
+mod program;
+mod stub;
