@@ -11,7 +11,7 @@ use tonic::Code;
 use crate::app::{App, Database, PATIENCE, no_broker, some_rule};
 use crate::refusal::refusal_of;
 
-async fn status(app: &App, service: &str) -> Result<ServingStatus, tonic::Code> {
+async fn status(app: &App, service: &str) -> Result<ServingStatus, Code> {
     let request = HealthCheckRequest {
         service: service.into(),
     };
@@ -48,10 +48,7 @@ async fn every_service_is_healthy_while_the_database_answers() {
         })
         .await;
     }
-    assert_eq!(
-        status(&app, "stockalert.v1.NoService").await,
-        Err(tonic::Code::NotFound)
-    );
+    assert_eq!(status(&app, "stockalert.v1.NoService").await, Err(Code::NotFound));
     app.stop().await;
 }
 

@@ -7,7 +7,6 @@ mod users;
 
 use prost_types::{FieldMask, Timestamp};
 use proto::v1;
-use tonic::{Response, Status};
 
 use crate::app::{App, Caller, Database, in_seconds, no_broker, some_rule};
 
