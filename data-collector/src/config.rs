@@ -199,7 +199,7 @@ mod tests {
             ),
             (
                 vec!["--quote-provider", "replay", "--replay-file", "/"],
-                "it is a folder",
+                "directory",
             ),
             (
                 vec!["--quote-provider", "replay", "--replay-file", empty],

@@ -29,7 +29,7 @@ use provider::Provider;
 use provider::synthetic::Synthetic;
 use provider::yahoo::Yahoo;
 use publish::Publisher;
-use replay::{Replay, Rows};
+use replay::{OpenFile, Replay, Rows};
 use watchlist::Watchlist;
 
 /// The consumer group whose members share the tickers.
@@ -98,7 +98,7 @@ enum Source {
     },
     Replayed {
         replay: Replay,
-        rows: Rows<std::fs::File>,
+        rows: OpenFile,
     },
 }
 

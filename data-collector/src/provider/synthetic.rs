@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn start_prices_stay_what_they_were() {
         assert_eq!(start_price(1, &ticker("AAPL")).to_string(), "63.06");
-        assert_eq!(start_price(1, &ticker("MSFT")).to_string(), "0");
+        assert_eq!(start_price(1, &ticker("MSFT")).to_string(), "89.55");
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Yahoo {
     }
 
     async fn chart(&self, ticker: &Ticker) -> Result<Quote, ProviderError> {
-        let request = self.client.get(self.chart_url(ticker)?);
+        let request = self.client.get(self.chart_url(ticker));
         let response = request.send().await.map_err(of_transport)?;
         let (status, retry_after) = (response.status(), retry_after(&response));
         let body = read_body(response).await;
@@ -74,16 +74,19 @@ impl Yahoo {
         }
     }
 
-    fn chart_url(&self, ticker: &Ticker) -> Result<Url, ProviderError> {
+    fn chart_url(&self, ticker: &Ticker) -> Url {
         let mut url = self.base.clone();
-        url.path_segments_mut()
-            .map_err(|()| bad("QUOTE_PROVIDER_URL can't have a path".into()))?
-            .pop_if_empty()
-            .extend(["v8", "finance", "chart", ticker.as_str()]);
+        // Of what a ticker can hold, only the caret has to be escaped.
+        let symbol = ticker.as_str().replace('^', "%5E");
+        let path = format!(
+            "{}/v8/finance/chart/{symbol}",
+            self.base.path().trim_end_matches('/')
+        );
+        url.set_path(&path);
         url.query_pairs_mut()
             .append_pair("interval", "1m")
             .append_pair("range", "1d");
-        Ok(url)
+        url
     }
 }
 
@@ -104,7 +107,7 @@ fn bad(reason: String) -> ProviderError {
 /// The URL is left out: a proxy's may hold a password.
 fn of_transport(error: reqwest::Error) -> ProviderError {
     let error = error.without_url();
-    if error.is_redirect() || error.is_decode() {
+    if error.is_redirect() {
         return bad(chain(&error));
     }
     ProviderError::Unavailable {

@@ -5,7 +5,9 @@
 
 mod rows;
 
+use std::fs::File;
 use std::future::Future;
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +36,9 @@ const BAD_ROWS_LOGGED: u64 = 20;
 /// How often a running replay tells how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// A file that was opened and has the right header.
+pub type OpenFile = Rows<BufReader<File>>;
+
 /// What is replayed, and how fast.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replay {
@@ -57,12 +62,7 @@ pub struct Totals {
 impl Replay {
     /// Publishes the file from `rows`, which the caller opened, until its end or until shutdown; returns when everything
     /// that was sent is acknowledged or given up. While the client's queue is full, it waits.
-    pub async fn run(
-        &self,
-        rows: Rows<std::fs::File>,
-        publisher: &Publisher,
-        shutdown: &CancellationToken,
-    ) -> Totals {
+    pub async fn run(&self, rows: OpenFile, publisher: &Publisher, shutdown: &CancellationToken) -> Totals {
         let (sender, mut receiver) = mpsc::channel(READ_AHEAD);
         // A file can block (a network's, a pipe): it is read on a thread that may.
         tokio::task::spawn_blocking(move || {

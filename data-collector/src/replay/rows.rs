@@ -1,11 +1,10 @@
 //! The rows of a CSV file of prices.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read as _};
 use std::path::Path;
 
 use cqrs::domain::{Price, Quote, Ticker, Timestamp};
-use csv::StringRecord;
 
 use super::NAME;
 
@@ -43,111 +42,123 @@ pub struct RowError {
     pub reason: String,
 }
 
-/// A file's rows, in its order.
+/// Longest line, in bytes: several times what a row can need.
+const MAX_LINE: u64 = 1_024;
+
+/// A file's rows, in its order. Fields are separated by commas and not quoted: none of them can hold a comma.
 #[derive(Debug)]
 pub struct Rows<R> {
-    reader: csv::Reader<R>,
-    record: StringRecord,
+    reader: R,
+    buffer: Vec<u8>,
+    line: u64,
+    failed: bool,
 }
 
-impl Rows<File> {
+impl Rows<BufReader<File>> {
     /// Opens a file and checks its header.
     ///
     /// # Errors
     /// If it can't be read or has another header.
     pub fn open(path: &Path) -> Result<Self, ReplayError> {
-        let unreadable = |reason: String| ReplayError::Unreadable {
-            path: path.display().to_string(),
-            reason,
-        };
-        let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
-        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            return Err(unreadable("it is a folder".into()));
-        }
-        Rows::new(file, &path.display().to_string())
+        let path_text = path.display().to_string();
+        let file = File::open(path).map_err(|error| ReplayError::Unreadable {
+            path: path_text.clone(),
+            reason: error.to_string(),
+        })?;
+        Rows::new(BufReader::with_capacity(64 * 1024, file), &path_text)
     }
 }
 
-impl<R: Read> Rows<R> {
-    /// Reads from `source`, which errors call `path`.
+impl<R: BufRead> Rows<R> {
+    /// Reads from `reader`, which errors call `path`.
     ///
     /// # Errors
     /// If the first line can't be read or is not the header.
-    pub fn new(source: R, path: &str) -> Result<Self, ReplayError> {
-        let mut reader = csv::ReaderBuilder::new()
-            .buffer_capacity(64 * 1024)
-            .from_reader(source);
-        let header = reader
-            .headers()
-            .map_err(|error| ReplayError::Unreadable {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            })?
-            .iter()
-            .collect::<Vec<_>>()
-            .join(",");
+    pub fn new(reader: R, path: &str) -> Result<Self, ReplayError> {
+        let mut rows = Self {
+            reader,
+            buffer: Vec::new(),
+            line: 0,
+            failed: false,
+        };
+        rows.read_line().map_err(|error| ReplayError::Unreadable {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        // Some programs put a byte order mark in front.
+        let header = String::from_utf8_lossy(&rows.buffer);
+        let header = header.trim_start_matches('\u{feff}').trim_end();
         if header == HEADER {
-            Ok(Self {
-                reader,
-                record: StringRecord::new(),
-            })
-        } else {
-            Err(ReplayError::Header {
-                path: path.to_owned(),
-                header: header.chars().take(100).collect(),
-            })
+            return Ok(rows);
         }
+        Err(ReplayError::Header {
+            path: path.to_owned(),
+            header: header.chars().take(100).collect(),
+        })
+    }
+
+    /// Reads the next line into the buffer; false at the end.
+    fn read_line(&mut self) -> std::io::Result<bool> {
+        self.buffer.clear();
+        let read = self
+            .reader
+            .by_ref()
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut self.buffer)?;
+        if self.buffer.len() as u64 == MAX_LINE && !self.buffer.ends_with(b"\n") {
+            self.reader.skip_until(b'\n')?;
+        }
+        self.line += 1;
+        Ok(read > 0)
     }
 }
 
-impl<R: Read> Iterator for Rows<R> {
+impl<R: BufRead> Iterator for Rows<R> {
     type Item = Result<Quote, RowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let start = self.reader.position().line();
-        match self.reader.read_record(&mut self.record) {
-            Ok(false) => None,
-            Ok(true) => {
-                let line = self.line_of(start);
-                Some(quote_of(&self.record).map_err(|reason| RowError { line, reason }))
+        loop {
+            if self.failed {
+                return None;
             }
-            Err(error) => {
-                let line = self.line_of(start);
-                let reason = match error.kind() {
-                    csv::ErrorKind::UnequalLengths {
-                        expected_len, len, ..
-                    } => {
-                        format!("{len} fields instead of {expected_len}")
-                    }
-                    _ => error.to_string(),
-                };
-                Some(Err(RowError { line, reason }))
-            }
+            let quote = match self.read_line() {
+                Ok(false) => return None,
+                Ok(true) if self.buffer.trim_ascii().is_empty() => continue,
+                Ok(true) => quote_of(self.buffer.trim_ascii_end()),
+                Err(error) => {
+                    self.failed = true;
+                    Err(format!("the file can't be read any further: {error}"))
+                }
+            };
+            return Some(quote.map_err(|reason| RowError {
+                line: self.line,
+                reason,
+            }));
         }
-    }
-}
-
-impl<R: Read> Rows<R> {
-    /// The line of the row just read. `start` is where reading began, before blank lines that were passed over.
-    fn line_of(&self, start: u64) -> u64 {
-        start.max(self.reader.position().line().saturating_sub(1))
     }
 }
 
 /// `ingest_time` is set when the quote is published.
-fn quote_of(row: &StringRecord) -> Result<Quote, String> {
-    let field = |index: usize| row.get(index).unwrap_or_default();
-    let event_time: Timestamp = field(0).parse().map_err(|error| format!("{error}"))?;
+fn quote_of(row: &[u8]) -> Result<Quote, String> {
+    if row.len() as u64 == MAX_LINE {
+        return Err(format!("it is longer than {MAX_LINE} bytes"));
+    }
+    let row = std::str::from_utf8(row).map_err(|_| "it is not UTF-8 text")?;
+    let fields: Vec<&str> = row.split(',').collect();
+    let [time, ticker, price, volume] = fields[..] else {
+        return Err(format!("it has {} fields instead of 4", fields.len()));
+    };
+    let event_time: Timestamp = time.parse().map_err(|error| format!("{error}"))?;
     if event_time < Timestamp::EPOCH {
         return Err(format!("the time {event_time} is before 1970"));
     }
-    let ticker: Ticker = field(1).parse().map_err(|error| format!("{error}"))?;
-    let price: Price = field(2).parse().map_err(|error| format!("{error}"))?;
+    let ticker: Ticker = ticker.parse().map_err(|error| format!("{error}"))?;
+    let price: Price = price.parse().map_err(|error| format!("{error}"))?;
     Ok(Quote {
         ticker,
         price,
         currency: String::new(),
-        volume: volume_of(field(3))?,
+        volume: volume_of(volume)?,
         trade_side: None,
         event_time,
         ingest_time: Timestamp::EPOCH,
@@ -213,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_bad_row_names_its_line_and_the_next_row_is_read() {
-        let file = "timestamp,ticker,price,volume\n\
+        let file = "\u{feff}timestamp,ticker,price,volume\n\
              yesterday,AIG,49.18,300\n\
              \n\
              2013-10-07T08:00:00Z,aig,49.18,300\n\
@@ -254,7 +265,7 @@ mod tests {
             reasons[0]
         );
         assert!(reasons[1].contains("\"aig\" is not a ticker"), "{}", reasons[1]);
-        assert_eq!(reasons[5], "line 8: 3 fields instead of 4");
+        assert_eq!(reasons[5], "line 8: it has 3 fields instead of 4");
     }
 
     #[test]
@@ -271,6 +282,21 @@ mod tests {
                 .collect();
             assert_eq!(lines, [2, 4, 5], "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_line_without_end_costs_one_row() {
+        let long = "x".repeat(10_000);
+        let file = format!("{HEADER}\n{long}\n2013-10-07T08:00:00Z,A,1,\n");
+        let seen = rows(&file);
+        assert!(
+            seen[0]
+                .as_ref()
+                .unwrap_err()
+                .to_string()
+                .starts_with("line 2: it is longer than")
+        );
+        assert!(seen[1].is_ok() && seen.len() == 2);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cqrs::domain::{Quote, Ticker, Timestamp};
+use data_collector::breaker::{Breaker, CallError, Settings};
 use data_collector::provider::yahoo::Yahoo;
 use data_collector::provider::{Provider as _, ProviderError};
 
@@ -233,4 +234,25 @@ async fn a_connection_that_breaks_is_unavailable_and_the_error_hides_the_url() {
         is_unavailable(&error) && !error.to_string().contains("secret"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_or_never_ends_is_unavailable_when_the_breakers_time_is_over() {
+    for answer in [Answer::Hang, Answer::HangAfterHeaders] {
+        let stub = Stub::start(answer).await;
+        let yahoo = Yahoo::new(stub.url()).unwrap();
+        let settings = Settings {
+            call_timeout: Duration::from_millis(300),
+            ..Settings::default()
+        };
+        let ticker: Ticker = "AAPL".parse().unwrap();
+        let error = Breaker::new("yahoo", &settings)
+            .call(yahoo.fetch(&ticker))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, CallError::Provider(error) if is_unavailable(error)),
+            "{error}"
+        );
+    }
 }
