@@ -268,11 +268,10 @@ impl Worker {
                 self.runtime.block_on(self.dead_letters.send(record, error))?;
             }
         }
-        if !restored.malformed.is_empty() {
-            self.first_handled.get_or_insert_with(Instant::now);
-        }
+        // How far the rules were read is committed also where nothing else happens: operators see no lag.
+        self.first_handled.get_or_insert_with(Instant::now);
         Ok(Partition {
-            uncommitted: !restored.malformed.is_empty(),
+            uncommitted: true,
             engine: restored.engine,
             next_rule: restored.rules_end,
             next_quote: None,
