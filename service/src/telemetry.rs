@@ -1,4 +1,5 @@
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 
@@ -39,6 +40,7 @@ pub fn init_telemetry(args: &LogArgs) {
     let filter = EnvFilter::new(&args.log);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = match args.log_format {
         LogFormat::Text => builder.with_target(true).try_init(),
