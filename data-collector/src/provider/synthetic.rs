@@ -87,7 +87,7 @@ pub fn start_price(seed: u64, ticker: &Ticker) -> Price {
 }
 
 fn start_cents(random: &mut ChaCha8Rng) -> u32 {
-    random.random_range(10_00..=500_00)
+    random.random_range(1_000..=50_000)
 }
 
 fn random_of(seed: u64, ticker: &Ticker) -> ChaCha8Rng {
