@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use cqrs::domain::{Price, ReminderInterval, Ticker};
+use cqrs::domain::{ParsePriceError, ParseTickerError, Price, ReminderInterval};
 use proto::v1;
 
 use crate::connection::Connection;
 use crate::failure::{Exit, Failure};
 
 /// Prices follow from the seed: the tests below show what this one does.
-pub(super) const SEED: u64 = 7;
+pub(super) const SEED: u64 = 520;
 pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The shortest there is.
@@ -18,8 +18,31 @@ const REMINDER_SECONDS: i64 = 10;
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const START_POLL: Duration = Duration::from_millis(100);
 
-/// Which stocks, and how far from the start price the thresholds lie, in thousandths.
-const STOCKS: [(&str, i64); 3] = [("AAPL", 8), ("MSFT", 15), ("NVDA", 25)];
+/// A rule of the demo. Thresholds are distances from the start price, in thousandths.
+#[derive(Debug, Clone, Copy)]
+struct DemoRule {
+    ticker: &'static str,
+    low: Option<i64>,
+    high: Option<i64>,
+}
+
+const RULES: [DemoRule; 3] = [
+    DemoRule {
+        ticker: "AAPL",
+        low: Some(-10),
+        high: Some(10),
+    },
+    DemoRule {
+        ticker: "MSFT",
+        low: None,
+        high: Some(5),
+    },
+    DemoRule {
+        ticker: "NVDA",
+        low: Some(-15),
+        high: None,
+    },
+];
 
 /// The demo's user.
 #[derive(Debug)]
@@ -86,28 +109,32 @@ async fn connect(server: &str) -> Result<Connection, Failure> {
 
 fn rules() -> Result<Vec<v1::NewRule>, Failure> {
     let internal = |error: String| Failure::new(Exit::Internal, error);
-    let rule = |(name, permille): (&str, i64)| {
-        let ticker: Ticker = name.parse().map_err(|error| internal(format!("{error}")))?;
-        let (low, high) = thresholds(data_collector::start_price(SEED, &ticker), permille)
-            .map_err(|error| internal(error.to_string()))?;
-        Ok(v1::NewRule {
-            ticker: ticker.to_string(),
-            low: Some(low.to_string()),
-            high: Some(high.to_string()),
-            ..Default::default()
+    RULES
+        .iter()
+        .map(|rule| {
+            let ticker = rule
+                .ticker
+                .parse()
+                .map_err(|error: ParseTickerError| internal(error.to_string()))?;
+            let start = data_collector::start_price(SEED, &ticker);
+            let threshold =
+                |distance: Option<i64>| distance.map(|distance| threshold(start, distance)).transpose();
+            let threshold = |distance| threshold(distance).map_err(|error| internal(error.to_string()));
+            Ok(v1::NewRule {
+                ticker: ticker.to_string(),
+                low: threshold(rule.low)?.map(|low| low.to_string()),
+                high: threshold(rule.high)?.map(|high| high.to_string()),
+                ..Default::default()
+            })
         })
-    };
-    STOCKS.into_iter().map(rule).collect()
+        .collect()
 }
 
-/// Whole cents either side of `start`.
-fn thresholds(start: Price, permille: i64) -> Result<(Price, Price), cqrs::domain::ParsePriceError> {
+/// The price `permille` thousandths away from `start`, in whole cents.
+fn threshold(start: Price, permille: i64) -> Result<Price, ParsePriceError> {
     const CENT: i64 = Price::SCALE / 100;
-    let distance = (start.units() / 1_000 * permille / CENT).max(1) * CENT;
-    Ok((
-        Price::from_units(start.units() - distance)?,
-        Price::from_units(start.units() + distance)?,
-    ))
+    let cents = start.units() / CENT;
+    Price::from_units((cents + cents * permille / 1_000) * CENT)
 }
 
 /// How often messages repeat, for people.
@@ -119,23 +146,33 @@ pub(super) fn reminder_text() -> String {
 
 #[cfg(test)]
 mod tests {
-    use cqrs::domain::{Range, Side, Timestamp};
+    use cqrs::domain::{Side, Ticker, Timestamp};
     use data_collector::provider::synthetic::Synthetic;
 
     use super::*;
 
-    /// The seconds after the first price at which each stock's side changes, without the re-arm margin's delay.
-    fn changes(name: &str, permille: i64) -> Vec<(u32, Side)> {
-        let ticker: Ticker = name.parse().unwrap();
-        let (low, high) = thresholds(data_collector::start_price(SEED, &ticker), permille).unwrap();
-        let range = Range::new(Some(low), Some(high)).unwrap();
-        let market = Synthetic::new(SEED);
+    /// The seconds after its first price at which a rule's side changes.
+    fn changes(rule: DemoRule, seed: u64) -> Vec<(u32, Side)> {
+        let ticker: Ticker = rule.ticker.parse().unwrap();
+        let start = data_collector::start_price(seed, &ticker);
+        let units = |distance: i64| threshold(start, distance).unwrap().units();
+        let (low, high) = (rule.low.map(units), rule.high.map(units));
+        let market = Synthetic::new(seed);
         let mut side = Side::In;
         let mut changes = Vec::new();
-        for second in 0..120 {
-            let price = market.trade(&ticker, Timestamp::EPOCH).unwrap().price;
-            if range.side_of(price) != side {
-                side = range.side_of(price);
+        for second in 0..90 {
+            let price = market.trade(&ticker, Timestamp::EPOCH).unwrap().price.units();
+            // The default re-arm margin; these rules are wide enough for it.
+            let margin = |threshold: i64| threshold * 2 / 1_000;
+            let next = match (side, low, high) {
+                (_, _, Some(high)) if price >= high => Side::Above,
+                (_, Some(low), _) if price <= low => Side::Below,
+                (Side::Above, _, Some(high)) if price <= high - margin(high) => Side::In,
+                (Side::Below, Some(low), _) if price >= low + margin(low) => Side::In,
+                _ => side,
+            };
+            if next != side {
+                side = next;
                 changes.push((second, side));
             }
         }
@@ -143,24 +180,28 @@ mod tests {
     }
 
     #[test]
-    fn a_price_leaves_its_range_within_seconds_stays_out_for_a_reminder_and_comes_back() {
-        let all = STOCKS.map(|(name, permille)| changes(name, permille));
+    fn within_90_seconds_prices_leave_their_ranges_stay_out_for_two_reminders_and_come_back() {
+        let all = RULES.map(|rule| changes(rule, SEED));
+        assert!(shows_all(&all), "{all:?}");
+    }
+
+    fn shows_all(all: &[Vec<(u32, Side)>]) -> bool {
         let first_breach = all.iter().flatten().map(|(second, _)| *second).min();
-        assert!(first_breach.is_some_and(|second| second <= 12), "{all:?}");
-        let stays_out = all.iter().any(|changes| {
-            changes.windows(2).any(|pair| {
-                pair[0].1 != Side::In && pair[1].1 == Side::In && pair[1].0 - pair[0].0 > 15 && pair[1].0 < 90
-            })
-        });
-        assert!(stays_out, "{all:?}");
+        let episode = |pair: &[(u32, Side)]| pair[0].1 != Side::In && pair[1].1 == Side::In;
+        let long = |pair: &[(u32, Side)]| {
+            episode(pair) && (22..40).contains(&(pair[1].0 - pair[0].0)) && pair[1].0 <= 50
+        };
+        let messages: usize = all.iter().map(Vec::len).sum();
+        first_breach.is_some_and(|second| second <= 6)
+            && all.iter().any(|changes| changes.windows(2).any(long))
+            && all.iter().all(|changes| changes.windows(2).any(episode))
+            && messages <= 14
     }
 
     #[test]
-    fn thresholds_lie_either_side_of_the_start_price_in_whole_cents() {
-        let (low, high) = thresholds("123.45".parse().unwrap(), 8).unwrap();
-        assert_eq!(
-            (low.to_string(), high.to_string()),
-            ("122.47".to_owned(), "124.43".to_owned())
-        );
+    fn thresholds_are_whole_cents() {
+        let start = "123.45".parse().unwrap();
+        let texts = [-8, 8].map(|permille| threshold(start, permille).unwrap().to_string());
+        assert_eq!(texts, ["122.47", "124.43"]);
     }
 }

@@ -25,8 +25,11 @@ Examples:
 #[command(mut_arg("quote_provider", |arg| arg
     .required(false)
     .required_unless_present("demo")
-    .default_value_if("demo", ArgPredicate::IsPresent, "synthetic")))]
-#[command(mut_arg("log", |arg| arg.default_value_if("demo", ArgPredicate::IsPresent, "warn")))]
+    .default_value_if("demo", ArgPredicate::Equals("true".into()), "synthetic")))]
+// What is not named is embedded.
+#[command(mut_arg("database_url", |arg| arg.required(false)))]
+#[command(mut_arg("bootstrap_servers", |arg| arg.required(false)))]
+#[command(mut_arg("log", |arg| arg.default_value_if("demo", ArgPredicate::Equals("true".into()), "warn")))]
 pub(crate) struct UpArgs {
     /// Show how it works: made-up prices, a demo user with rules, messages in this terminal. Uses a temporary folder
     /// and nothing else: settings of databases, brokers and Telegram are not looked at
