@@ -45,7 +45,10 @@ impl Config {
     }
 
     pub(crate) const fn limits(&self) -> Limits {
-        Limits { rules_per_user: self.max_rules_per_user, rules_in_all: self.rules_in_all }
+        Limits {
+            rules_per_user: self.max_rules_per_user,
+            rules_in_all: self.rules_in_all,
+        }
     }
 }
 
@@ -82,7 +85,10 @@ impl TelegramArgs {
     /// # Errors
     /// Never: the address is a constant.
     pub fn terminal() -> Result<Self, String> {
-        Ok(Self { bot_token: None, api_url: api_url(OFFICIAL_API)? })
+        Ok(Self {
+            bot_token: None,
+            api_url: api_url(OFFICIAL_API)?,
+        })
     }
 
     /// This bot, at this Bot API.
@@ -90,7 +96,10 @@ impl TelegramArgs {
     /// # Errors
     /// What is wrong with the token or the address, without the token.
     pub fn bot(token: &str, api: &str) -> Result<Self, String> {
-        Ok(Self { bot_token: Some(bot_token(token)?), api_url: api_url(api)? })
+        Ok(Self {
+            bot_token: Some(bot_token(token)?),
+            api_url: api_url(api)?,
+        })
     }
 }
 
@@ -108,7 +117,9 @@ fn bot_token(text: &str) -> Result<SecretString, String> {
         !id.is_empty()
             && id.bytes().all(|byte| byte.is_ascii_digit())
             && !secret.is_empty()
-            && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            && secret
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     });
     if fits {
         Ok(text.into())
@@ -144,8 +155,9 @@ impl TypedValueParser for BotTokenParser {
         _: Option<&clap::Arg>,
         value: &std::ffi::OsStr,
     ) -> Result<SecretString, clap::Error> {
-        bot_token(&value.to_string_lossy())
-            .map_err(|reason| clap::Error::raw(ErrorKind::ValueValidation, format!("{reason}\n")).with_cmd(command))
+        bot_token(&value.to_string_lossy()).map_err(|reason| {
+            clap::Error::raw(ErrorKind::ValueValidation, format!("{reason}\n")).with_cmd(command)
+        })
     }
 }
 
@@ -163,7 +175,13 @@ mod tests {
     }
 
     fn parse(extra: &[&str]) -> Result<Config, String> {
-        let required = ["x", "--database-url", "sqlite://x.db", "--kafka-bootstrap-servers", "localhost:9092"];
+        let required = [
+            "x",
+            "--database-url",
+            "sqlite://x.db",
+            "--kafka-bootstrap-servers",
+            "localhost:9092",
+        ];
         Arguments::try_parse_from([&required, extra].concat())
             .map(|arguments| arguments.config)
             .map_err(|error| error.to_string())
@@ -180,7 +198,10 @@ mod tests {
     #[test]
     fn a_token_is_taken_and_never_shown() {
         let config = parse(&["--telegram-bot-token", "123:AbC-d_e"]).unwrap();
-        assert_eq!(config.telegram.bot_token.as_ref().unwrap().expose_secret(), "123:AbC-d_e");
+        assert_eq!(
+            config.telegram.bot_token.as_ref().unwrap().expose_secret(),
+            "123:AbC-d_e"
+        );
         assert!(!format!("{config:?}").contains("AbC"));
     }
 
@@ -188,7 +209,10 @@ mod tests {
     fn what_is_no_token_is_refused_without_repeating_it() {
         for token in ["", "hunter2", "123:", ":hunter2", "hunter2:x", "123:hunter2/x"] {
             let error = parse(&["--telegram-bot-token", token]).unwrap_err();
-            assert!(error.contains("TELEGRAM_BOT_TOKEN") && !error.contains("hunter2"), "{error}");
+            assert!(
+                error.contains("TELEGRAM_BOT_TOKEN") && !error.contains("hunter2"),
+                "{error}"
+            );
         }
     }
 
@@ -201,7 +225,10 @@ mod tests {
             ("", "relative URL"),
         ] {
             let error = parse(&["--telegram-api-url", url]).unwrap_err();
-            assert!(error.contains(reason) && error.contains("https://api.telegram.org"), "{error}");
+            assert!(
+                error.contains(reason) && error.contains("https://api.telegram.org"),
+                "{error}"
+            );
         }
     }
 }

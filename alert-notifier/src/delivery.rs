@@ -67,7 +67,13 @@ impl<S: Sender> Worker<S> {
     ) -> Self {
         let pacing = Mutex::new(Pacing::new(sender.pace(), Instant::now()));
         Self {
-            shared: Arc::new(Shared { ledger, sender, pacing, claim_timeout, shutdown }),
+            shared: Arc::new(Shared {
+                ledger,
+                sender,
+                pacing,
+                claim_timeout,
+                shutdown,
+            }),
             instance: uuid::Uuid::new_v4().to_string(),
             planned,
             health,
@@ -123,7 +129,12 @@ impl<S: Sender> Worker<S> {
         }
         let limit = u32::try_from(room).unwrap_or(u32::MAX);
         let timeout = self.shared.claim_timeout;
-        match self.shared.ledger.claim(&self.instance, Timestamp::now(), timeout, limit).await {
+        match self
+            .shared
+            .ledger
+            .claim(&self.instance, Timestamp::now(), timeout, limit)
+            .await
+        {
             Ok(claimed) => {
                 self.health.ready();
                 claimed
@@ -131,7 +142,10 @@ impl<S: Sender> Worker<S> {
             Err(error) => {
                 tracing::warn!(%error, "deliveries could not be claimed; trying again");
                 self.health.not_ready("the database fails");
-                self.shared.shutdown.run_until_cancelled(tokio::time::sleep(DATABASE_PAUSE)).await;
+                self.shared
+                    .shutdown
+                    .run_until_cancelled(tokio::time::sleep(DATABASE_PAUSE))
+                    .await;
                 Vec::new()
             }
         }
@@ -151,7 +165,11 @@ impl<S: Sender> Worker<S> {
         self.health.not_ready(reason);
         while sends.join_next().await.is_some() {}
         let shutdown = &self.shared.shutdown;
-        while shutdown.run_until_cancelled(tokio::time::sleep(CHECK)).await.is_some() {
+        while shutdown
+            .run_until_cancelled(tokio::time::sleep(CHECK))
+            .await
+            .is_some()
+        {
             match self.shared.sender.check().await {
                 Err(SendError::Unauthorized) => {}
                 _ => break,
@@ -171,12 +189,20 @@ async fn attempt<S: Sender>(shared: Arc<Shared<S>>, mut delivery: ClaimedDeliver
     let too_late = claimed_at + shared.claim_timeout / 2;
     // With too little left of the claim, another instance might take the delivery over in the middle of the send.
     if turn > too_late
-        || shared.shutdown.run_until_cancelled(tokio::time::sleep_until(turn)).await.is_none()
+        || shared
+            .shutdown
+            .run_until_cancelled(tokio::time::sleep_until(turn))
+            .await
+            .is_none()
         || Instant::now() > too_late
     {
         let wait = turn.saturating_duration_since(Instant::now());
         let reason = "waits for its turn".to_owned();
-        let outcome = Outcome::Retry { at: Timestamp::now().plus(wait), reason, ambiguous: false };
+        let outcome = Outcome::Retry {
+            at: Timestamp::now().plus(wait),
+            reason,
+            ambiguous: false,
+        };
         shared.finish(&delivery, &outcome).await;
         return Access::Granted;
     }
@@ -262,7 +288,9 @@ fn count(delivery: &ClaimedDelivery, outcome: &Outcome, now: Timestamp) {
             }
             tracing::info!(delivery.id = %delivery.id, rule.id = %delivery.rule_id, stock.ticker = %delivery.facts.ticker, ?kind, "sent");
         }
-        Outcome::Retry { ambiguous, reason, .. } => {
+        Outcome::Retry {
+            ambiguous, reason, ..
+        } => {
             metrics::attempted(kind, "retry");
             if *ambiguous {
                 metrics::ambiguous();

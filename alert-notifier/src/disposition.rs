@@ -36,19 +36,30 @@ pub(crate) enum Disposition {
 
 /// Sorts a failed attempt to send `delivery`.
 pub(crate) fn dispose(error: &SendError, delivery: &ClaimedDelivery, now: Timestamp) -> Disposition {
-    let undeliverable = || Disposition::Finish(Outcome::Undeliverable { reason: error.to_string() });
+    let undeliverable = || {
+        Disposition::Finish(Outcome::Undeliverable {
+            reason: error.to_string(),
+        })
+    };
     let retry = |pause: Duration, ambiguous: bool| {
         if now.since(delivery.planned_at) >= GIVE_UP_AFTER {
             let reason = format!("given up after a day: {error}");
             return Outcome::Undeliverable { reason };
         }
-        Outcome::Retry { at: now.plus(pause), reason: error.to_string(), ambiguous }
+        Outcome::Retry {
+            at: now.plus(pause),
+            reason: error.to_string(),
+            ambiguous,
+        }
     };
     match error {
         SendError::NoChat | SendError::Unreachable(_) | SendError::Refused(_) => undeliverable(),
         SendError::TooManyRequests { retry_after } => {
             let pause = (*retry_after).min(LONGEST_RETRY_AFTER);
-            Disposition::Hold { outcome: retry(pause, false), pause }
+            Disposition::Hold {
+                outcome: retry(pause, false),
+                pause,
+            }
         }
         SendError::Moved { to } => Disposition::Move(*to),
         SendError::Unauthorized => Disposition::StopSending(retry(Duration::ZERO, false)),
@@ -104,8 +115,13 @@ mod tests {
             SendError::Unreachable("Forbidden: bot was blocked by the user".into()),
             SendError::Refused("400 Bad Request".into()),
         ] {
-            let expected = Outcome::Undeliverable { reason: error.to_string() };
-            assert_eq!(dispose(&error, &delivery(1), START), Disposition::Finish(expected));
+            let expected = Outcome::Undeliverable {
+                reason: error.to_string(),
+            };
+            assert_eq!(
+                dispose(&error, &delivery(1), START),
+                Disposition::Finish(expected)
+            );
         }
     }
 
@@ -113,9 +129,16 @@ mod tests {
     fn pauses_double_up_to_five_minutes() {
         for (attempt, seconds) in [(1, 1), (2, 2), (3, 4), (9, 256), (10, 300), (4_000_000_000, 300)] {
             let error = SendError::Unclear("502 Bad Gateway".into());
-            let expected =
-                Outcome::Retry { at: START.plus(Duration::from_secs(seconds)), reason: error.to_string(), ambiguous: true };
-            assert_eq!(dispose(&error, &delivery(attempt), START), Disposition::Finish(expected), "{attempt}");
+            let expected = Outcome::Retry {
+                at: START.plus(Duration::from_secs(seconds)),
+                reason: error.to_string(),
+                ambiguous: true,
+            };
+            assert_eq!(
+                dispose(&error, &delivery(attempt), START),
+                Disposition::Finish(expected),
+                "{attempt}"
+            );
         }
     }
 
@@ -125,7 +148,8 @@ mod tests {
             (SendError::Unclear("none within 15 s".into()), true),
             (SendError::NotConnected("connection refused".into()), false),
         ] {
-            let Disposition::Finish(Outcome::Retry { ambiguous, .. }) = dispose(&error, &delivery(1), START) else {
+            let Disposition::Finish(Outcome::Retry { ambiguous, .. }) = dispose(&error, &delivery(1), START)
+            else {
                 panic!("{error} is not tried again");
             };
             assert_eq!(ambiguous, expected, "{error}");
@@ -136,14 +160,26 @@ mod tests {
     fn too_many_requests_holds_the_user_for_as_long_as_asked() {
         let pause = Duration::from_secs(17);
         let error = SendError::TooManyRequests { retry_after: pause };
-        let outcome = Outcome::Retry { at: START.plus(pause), reason: error.to_string(), ambiguous: false };
-        assert_eq!(dispose(&error, &delivery(7), START), Disposition::Hold { outcome, pause });
+        let outcome = Outcome::Retry {
+            at: START.plus(pause),
+            reason: error.to_string(),
+            ambiguous: false,
+        };
+        assert_eq!(
+            dispose(&error, &delivery(7), START),
+            Disposition::Hold { outcome, pause }
+        );
     }
 
     #[test]
     fn after_a_day_it_is_no_longer_news() {
         let late = START.plus(GIVE_UP_AFTER);
-        for error in [SendError::Unclear("502".into()), SendError::TooManyRequests { retry_after: FIRST_PAUSE }] {
+        for error in [
+            SendError::Unclear("502".into()),
+            SendError::TooManyRequests {
+                retry_after: FIRST_PAUSE,
+            },
+        ] {
             let (Disposition::Finish(outcome) | Disposition::Hold { outcome, .. }) =
                 dispose(&error, &delivery(100), late)
             else {
@@ -155,8 +191,14 @@ mod tests {
 
     #[test]
     fn a_refused_token_stops_all_and_loses_nothing() {
-        let outcome =
-            Outcome::Retry { at: START, reason: SendError::Unauthorized.to_string(), ambiguous: false };
-        assert_eq!(dispose(&SendError::Unauthorized, &delivery(3), START), Disposition::StopSending(outcome));
+        let outcome = Outcome::Retry {
+            at: START,
+            reason: SendError::Unauthorized.to_string(),
+            ambiguous: false,
+        };
+        assert_eq!(
+            dispose(&SendError::Unauthorized, &delivery(3), START),
+            Disposition::StopSending(outcome)
+        );
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use cqrs::domain::Timestamp;
 use cqrs::{Ledger, LedgerChange};
 use service::codec::{DecodeError, decode_alert, decode_rule_key};
-use service::kafka::{BatchConsumer, BatchLimits, ConsumerEvent, DeadLetters, Kafka, KafkaError, Record, StartFrom};
+use service::kafka::{
+    BatchConsumer, BatchLimits, ConsumerEvent, DeadLetters, Kafka, KafkaError, Record, StartFrom,
+};
 use service::{ComponentHealth, topics};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +19,10 @@ use crate::metrics;
 pub(crate) const GROUP: &str = "alert-notifier";
 
 /// Few enough to be folded in milliseconds, soon enough to add little to the way from quote to message.
-const LIMITS: BatchLimits = BatchLimits { max_records: 500, max_wait: Duration::from_millis(10) };
+const LIMITS: BatchLimits = BatchLimits {
+    max_records: 500,
+    max_wait: Duration::from_millis(10),
+};
 /// How long a dead letter may take to be acknowledged before it is tried again.
 const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(30);
 /// First pause while the database or the broker fails; doubled up to the longest.
@@ -47,7 +52,14 @@ impl Intake {
         let producer = kafka.producer(DEAD_LETTER_TIMEOUT, Duration::ZERO)?;
         let consumer = kafka.consumer(GROUP, topics::ALERTS, StartFrom::Committed, LIMITS)?;
         let dead_letters = DeadLetters::new(producer, GROUP);
-        Ok(Self { ledger, consumer, dead_letters, planned, shutdown, health })
+        Ok(Self {
+            ledger,
+            consumer,
+            dead_letters,
+            planned,
+            shutdown,
+            health,
+        })
     }
 
     /// Returns `Ok` at shutdown, with what was folded committed.
@@ -93,7 +105,9 @@ impl Intake {
                 }
             }
         }
-        let folded = self.persist("alerts could not be folded", || self.ledger.fold(&changes, Timestamp::now()));
+        let folded = self.persist("alerts could not be folded", || {
+            self.ledger.fold(&changes, Timestamp::now())
+        });
         let Some(folded) = folded.await else { return false };
         metrics::folded(folded);
         if folded.planned > 0 {
@@ -120,7 +134,9 @@ impl Intake {
                     self.health.not_ready(failure);
                 }
             }
-            self.shutdown.run_until_cancelled(tokio::time::sleep(pause)).await?;
+            self.shutdown
+                .run_until_cancelled(tokio::time::sleep(pause))
+                .await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
@@ -133,7 +149,11 @@ fn change_of(record: &Record) -> Result<LedgerChange, DecodeError> {
         None => Ok(LedgerChange::RuleDeleted(rule_id)),
         Some(payload) => {
             let alert = decode_alert(payload)?;
-            if alert.rule_id == rule_id { Ok(LedgerChange::Alert(alert)) } else { Err(DecodeError::Key) }
+            if alert.rule_id == rule_id {
+                Ok(LedgerChange::Alert(alert))
+            } else {
+                Err(DecodeError::Key)
+            }
         }
     }
 }

@@ -13,10 +13,22 @@ const WAITING: &str = "stockalert_deliveries_waiting";
 const EPISODES: &str = "stockalert_episodes_checked_total";
 
 pub(crate) fn describe() {
-    describe_counter!(ALERTS, "Records of the alerts topic: taken, repeated (known before) or orphaned (rule deleted)");
-    describe_counter!(DELIVERIES, "Attempts to send a message, by its kind and how they ended");
-    describe_counter!(AMBIGUOUS, "Attempts of which nobody knows whether they reached the user: each may make a copy");
-    describe_histogram!(LATENCY, "From a quote's entry into the system to the message about it, in seconds");
+    describe_counter!(
+        ALERTS,
+        "Records of the alerts topic: taken, repeated (known before) or orphaned (rule deleted)"
+    );
+    describe_counter!(
+        DELIVERIES,
+        "Attempts to send a message, by its kind and how they ended"
+    );
+    describe_counter!(
+        AMBIGUOUS,
+        "Attempts of which nobody knows whether they reached the user: each may make a copy"
+    );
+    describe_histogram!(
+        LATENCY,
+        "From a quote's entry into the system to the message about it, in seconds"
+    );
     describe_gauge!(WAITING, "Messages of all users that are not yet sent");
     describe_counter!(EPISODES, "Looks at open episodes, by what came of them");
 }

@@ -24,7 +24,11 @@ const FORGET_ABOVE: usize = 10_000;
 
 impl Pacing {
     pub(crate) fn new(pace: Pace, now: Instant) -> Self {
-        Self { pace, all: now, users: HashMap::new() }
+        Self {
+            pace,
+            all: now,
+            users: HashMap::new(),
+        }
     }
 
     /// Takes the next free place for a message to `user`; gives its time.
@@ -50,14 +54,19 @@ impl Pacing {
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace { per_chat: Duration::from_secs(1), per_second: 30 };
+    const PACE: Pace = Pace {
+        per_chat: Duration::from_secs(1),
+        per_second: 30,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn one_user_gets_one_message_a_second() {
         let now = Instant::now();
         let mut pacing = Pacing::new(PACE, now);
         let user = UserId::generate();
-        let waits: Vec<_> = (0..3).map(|_| (pacing.reserve(user, now) - now).as_millis()).collect();
+        let waits: Vec<_> = (0..3)
+            .map(|_| (pacing.reserve(user, now) - now).as_millis())
+            .collect();
         assert_eq!(waits, [0, 1_000, 2_000]);
     }
 

@@ -38,5 +38,7 @@ async fn look(ledger: &Ledger, planned: &Notify) -> Result<Duration, StoreError>
         planned.notify_one();
     }
     let next = ledger.next_check().await?;
-    Ok(next.map_or(LONGEST_SLEEP, |next| next.since(Timestamp::now()).clamp(SHORTEST_SLEEP, LONGEST_SLEEP)))
+    Ok(next.map_or(LONGEST_SLEEP, |next| {
+        next.since(Timestamp::now()).clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
+    }))
 }

@@ -31,45 +31,77 @@ pub fn render(facts: &MessageFacts) -> String {
 }
 
 fn headline(facts: &MessageFacts) -> String {
-    let MessageFacts { ticker, threshold, .. } = facts;
+    let MessageFacts {
+        ticker, threshold, ..
+    } = facts;
     let (mark, side) = match facts.side {
         Side::Above => ("▲", "above"),
         Side::Below => ("▼", "below"),
         Side::In => ("●", "back in range"),
     };
+    // The boundary counts as out.
+    let place = if facts.price == *threshold { "at" } else { side };
     match facts.kind {
         DeliveryKind::BackInRange => format!("● {ticker} is back in range"),
-        DeliveryKind::Reminder => format!("{mark} Reminder: {ticker} is still {side} {threshold}"),
+        DeliveryKind::Reminder => format!("{mark} Reminder: {ticker} is still {place} {threshold}"),
         DeliveryKind::Jump => {
-            let other = if facts.side == Side::Above { "below" } else { "above" };
+            let other = if facts.side == Side::Above {
+                "below"
+            } else {
+                "above"
+            };
             format!("{mark} {ticker} jumped from {other} your range to {side} {threshold}")
         }
         DeliveryKind::Breach if facts.already_outside => {
-            format!("{mark} {ticker} is already {side} {threshold}")
+            format!("{mark} {ticker} is already {place} {threshold}")
         }
-        DeliveryKind::Breach => format!("{mark} {ticker} is {side} {threshold}"),
+        DeliveryKind::Breach => format!("{mark} {ticker} is {place} {threshold}"),
     }
 }
 
 fn price_line(facts: &MessageFacts) -> String {
-    let MessageFacts { price, threshold, currency, .. } = facts;
-    let amount = if currency.is_empty() { price.to_string() } else { format!("{price} {currency}") };
+    let MessageFacts {
+        price,
+        threshold,
+        currency,
+        ..
+    } = facts;
+    let amount = if currency.is_empty() {
+        price.to_string()
+    } else {
+        format!("{price} {currency}")
+    };
     match facts.side {
         Side::In => {
             // Inside again: the threshold that was crossed lies on the side the price came from.
             let side = if price < threshold { "below" } else { "above" };
-            format!("Price {amount}, {} {side} the threshold {threshold} that it had crossed", distance(*price, *threshold))
+            format!(
+                "Price {amount}, {} {side} the threshold {threshold} that it had crossed",
+                distance(*price, *threshold)
+            )
         }
-        Side::Above | Side::Below if price == threshold => format!("Price {amount}, exactly at your threshold"),
-        Side::Above => format!("Price {amount}, {} above your high threshold", distance(*price, *threshold)),
-        Side::Below => format!("Price {amount}, {} below your low threshold", distance(*price, *threshold)),
+        Side::Above | Side::Below if price == threshold => {
+            format!("Price {amount}, exactly at your threshold")
+        }
+        Side::Above => format!(
+            "Price {amount}, {} above your high threshold",
+            distance(*price, *threshold)
+        ),
+        Side::Below => format!(
+            "Price {amount}, {} below your low threshold",
+            distance(*price, *threshold)
+        ),
     }
 }
 
 /// How far apart, in percent of the threshold.
 fn distance(price: Price, threshold: Price) -> String {
     let percent = (price.to_f64() / threshold.to_f64() - 1.0).abs() * 100.0;
-    if percent < 0.01 { "less than 0.01%".to_owned() } else { format!("{percent:.2}%") }
+    if percent < 0.01 {
+        "less than 0.01%".to_owned()
+    } else {
+        format!("{percent:.2}%")
+    }
 }
 
 /// The two largest units: `45 s`, `12 min 5 s`, `2 h 10 min`, `3 d 4 h`.
@@ -82,13 +114,19 @@ fn duration(duration: Duration) -> String {
         ..86_400 => (seconds / 3_600, "h", seconds % 3_600 / 60, "min"),
         _ => (seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
     };
-    if small == 0 { format!("{large} {large_unit}") } else { format!("{large} {large_unit} {small} {small_unit}") }
+    if small == 0 {
+        format!("{large} {large_unit}")
+    } else {
+        format!("{large} {large_unit} {small} {small_unit}")
+    }
 }
 
 /// `2026-01-31 14:30:00 UTC`
 pub(crate) fn time(at: Timestamp) -> String {
-    jiff::Timestamp::from_microsecond(at.as_micros())
-        .map_or_else(|_| at.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+    jiff::Timestamp::from_microsecond(at.as_micros()).map_or_else(
+        |_| at.to_string(),
+        |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
 }
 
 #[cfg(test)]
@@ -119,8 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn a_breach_says_what_where_and_by_how_much() {
-        assert_snapshot!(render(&facts()), @"");
+    fn a_breach_says_what_placeand_by_how_much() {
+        assert_snapshot!(render(&facts()), @"
+        ▲ AAPL is above 200.5
+        Price 201.3 USD, 0.40% above your high threshold
+        Quote of 2026-01-30 14:30:00 UTC
+        Note: sell *half* <now>
+        ");
     }
 
     #[test]
@@ -133,17 +176,31 @@ mod tests {
             note: Default::default(),
             ..facts()
         };
-        assert_snapshot!(render(&facts), @"");
+        assert_snapshot!(render(&facts), @"
+        ▼ AAPL is below 190
+        Price 180, 5.26% below your low threshold
+        Quote of 2026-01-30 14:30:00 UTC
+        ");
     }
 
     #[test]
     fn a_price_exactly_at_the_threshold_is_out() {
-        assert_snapshot!(render(&MessageFacts { price: facts().threshold, ..facts() }), @"");
+        assert_snapshot!(render(&MessageFacts { price: facts().threshold, ..facts() }), @"
+        ▲ AAPL is at 200.5
+        Price 200.5 USD, exactly at your threshold
+        Quote of 2026-01-30 14:30:00 UTC
+        Note: sell *half* <now>
+        ");
     }
 
     #[test]
     fn a_rule_made_while_the_price_is_outside_says_already() {
-        assert_snapshot!(render(&MessageFacts { already_outside: true, ..facts() }), @"");
+        assert_snapshot!(render(&MessageFacts { already_outside: true, ..facts() }), @"
+        ▲ AAPL is already above 200.5
+        Price 201.3 USD, 0.40% above your high threshold
+        Quote of 2026-01-30 14:30:00 UTC
+        Note: sell *half* <now>
+        ");
     }
 
     #[test]
@@ -155,13 +212,28 @@ mod tests {
             threshold: "190".parse().unwrap(),
             ..facts()
         };
-        assert_snapshot!(render(&facts), @"");
+        assert_snapshot!(render(&facts), @"
+        ▼ AAPL jumped from above your range to below 190
+        Price 180 USD, 5.26% below your low threshold
+        Quote of 2026-01-30 14:30:00 UTC
+        Note: sell *half* <now>
+        ");
     }
 
     #[test]
     fn a_reminder_says_for_how_long() {
-        let facts = MessageFacts { kind: DeliveryKind::Reminder, quote_time: later(7_830), ..facts() };
-        assert_snapshot!(render(&facts), @"");
+        let facts = MessageFacts {
+            kind: DeliveryKind::Reminder,
+            quote_time: later(7_830),
+            ..facts()
+        };
+        assert_snapshot!(render(&facts), @"
+        ▲ Reminder: AAPL is still above 200.5
+        Price 201.3 USD, 0.40% above your high threshold
+        Out of range for 2 h 10 min
+        Quote of 2026-01-30 16:40:30 UTC
+        Note: sell *half* <now>
+        ");
     }
 
     #[test]
@@ -173,7 +245,13 @@ mod tests {
             quote_time: later(725),
             ..facts()
         };
-        assert_snapshot!(render(&facts), @"");
+        assert_snapshot!(render(&facts), @"
+        ● AAPL is back in range
+        Price 199 USD, 0.75% below the threshold 200.5 that it had crossed
+        It was out of range for 12 min 5 s
+        Quote of 2026-01-30 14:42:05 UTC
+        Note: sell *half* <now>
+        ");
     }
 
     #[test]

@@ -27,15 +27,26 @@ pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
     let (store, kafka) = connected?;
     // Ends all parts when one of them ends, shutdown or not.
     let shutdown = context.shutdown.child_token();
-    let parts = Parts { config, context, ledger: store.ledger(), store: store.clone(), planned: Arc::default(), shutdown };
+    let parts = Parts {
+        config,
+        context,
+        ledger: store.ledger(),
+        store: store.clone(),
+        planned: Arc::default(),
+        shutdown,
+    };
     let result = parts.run(&kafka).await;
     store.close().await;
     result
 }
 
 async fn connect(config: &Config) -> anyhow::Result<(Store, Kafka)> {
-    let store = Store::open(&config.database.store_settings()).await.context("the database can't be used")?;
-    let kafka = Kafka::connect(&config.kafka.settings()).await.context("Kafka can't be used")?;
+    let store = Store::open(&config.database.store_settings())
+        .await
+        .context("the database can't be used")?;
+    let kafka = Kafka::connect(&config.kafka.settings())
+        .await
+        .context("Kafka can't be used")?;
     Ok((store, kafka))
 }
 
@@ -59,8 +70,17 @@ impl Parts {
             self.shutdown.clone(),
             self.context.health.component("alerts"),
         )?;
-        tasks.spawn(async move { intake.run().await.context("the alerts topic can't be read any more") });
-        let planner = reminders::run(self.ledger.clone(), Arc::clone(&self.planned), self.shutdown.clone());
+        tasks.spawn(async move {
+            intake
+                .run()
+                .await
+                .context("the alerts topic can't be read any more")
+        });
+        let planner = reminders::run(
+            self.ledger.clone(),
+            Arc::clone(&self.planned),
+            self.shutdown.clone(),
+        );
         tasks.spawn(async move {
             planner.await;
             Ok(())
@@ -82,7 +102,11 @@ impl Parts {
         while let Some(ended) = tasks.join_next().await {
             // The first to end, asked to or not, ends the others.
             self.shutdown.cancel();
-            result = result.and(ended.context("a part of the notifier panicked").and_then(|ended| ended));
+            result = result.and(
+                ended
+                    .context("a part of the notifier panicked")
+                    .and_then(|ended| ended),
+            );
         }
         result
     }
@@ -103,7 +127,11 @@ impl Parts {
     }
 
     fn spawn_bot(&self, tasks: &mut JoinSet<anyhow::Result<()>>, bot: teloxide::Bot) {
-        let desk = Desk::new(self.store.commands(self.config.limits()), self.store.queries(), self.ledger.clone());
+        let desk = Desk::new(
+            self.store.commands(self.config.limits()),
+            self.store.queries(),
+            self.ledger.clone(),
+        );
         let (ledger, leases) = (self.ledger.clone(), self.store.leases());
         let holder = uuid::Uuid::new_v4().to_string();
         let shutdown = self.shutdown.clone();

@@ -51,7 +51,11 @@ impl From<CommandError> for Failure {
 
 impl Desk {
     pub(crate) const fn new(commands: Commands, queries: Queries, ledger: Ledger) -> Self {
-        Self { commands, queries, ledger }
+        Self {
+            commands,
+            queries,
+            ledger,
+        }
     }
 
     /// The answer to a command from a private chat. `update` names it: the same command is not carried out twice.
@@ -73,7 +77,10 @@ impl Desk {
             Command::Watch(text) => self.watch(self.caller(chat).await?, update, text).await,
             Command::Set(text) => {
                 let caller = self.caller(chat).await?;
-                let interval: ReminderInterval = text.trim().parse().map_err(|error| Failure::Told(sentence(&error)))?;
+                let interval: ReminderInterval = text
+                    .trim()
+                    .parse()
+                    .map_err(|error| Failure::Told(sentence(&error)))?;
                 self.remind(caller, Some(interval)).await
             }
             Command::Unset => self.remind(self.caller(chat).await?, None).await,
@@ -81,14 +88,20 @@ impl Desk {
     }
 
     async fn caller(&self, chat: ChatId) -> Result<Caller, Failure> {
-        self.queries.caller_of_chat(chat).await?.ok_or_else(|| Failure::Told(NOT_LINKED.to_owned()))
+        self.queries
+            .caller_of_chat(chat)
+            .await?
+            .ok_or_else(|| Failure::Told(NOT_LINKED.to_owned()))
     }
 
     async fn start(&self, chat: ChatId, token: &str) -> Result<String, Failure> {
         let linked = self.queries.caller_of_chat(chat).await?;
         if token.is_empty() {
             let caller = linked.ok_or_else(|| Failure::Told(NOT_LINKED.to_owned()))?;
-            return Ok(format!("This chat is linked to your account.\n{}", self.list(caller).await?));
+            return Ok(format!(
+                "This chat is linked to your account.\n{}",
+                self.list(caller).await?
+            ));
         }
         match self.commands.link_chat(&Token::presented(token), chat).await {
             Ok(user) => {
@@ -97,15 +110,19 @@ impl Desk {
                 Ok(format!("This chat now gets your alerts. {reminders}\n{rules}"))
             }
             // Telegram shows its start button again and again.
-            Err(CommandError::LinkInvalid) if linked.is_some() => {
-                Ok("This link does not work (any more), but this chat is linked to an account already.".to_owned())
-            }
+            Err(CommandError::LinkInvalid) if linked.is_some() => Ok(
+                "This link does not work (any more), but this chat is linked to an account already."
+                    .to_owned(),
+            ),
             Err(error) => Err(error.into()),
         }
     }
 
     async fn remind(&self, caller: Caller, interval: Option<ReminderInterval>) -> Result<String, Failure> {
-        let edit = UserEdit { reminder_interval: Some(interval), ..UserEdit::default() };
+        let edit = UserEdit {
+            reminder_interval: Some(interval),
+            ..UserEdit::default()
+        };
         let user = self.commands.update_user(caller, edit, None).await?;
         Ok(reminders_of(&user))
     }
@@ -117,7 +134,11 @@ impl Desk {
             fingerprint: hex::encode(Sha256::digest(text.as_bytes())),
         };
         let rule = self.commands.create_rule(caller, rule, Some(idempotency)).await?;
-        Ok(format!("Watching {}: you get a message when it is {}.", rule.ticker, thresholds(rule.range)))
+        Ok(format!(
+            "Watching {}: you get a message when it is {}.",
+            rule.ticker,
+            thresholds(rule.range)
+        ))
     }
 
     async fn list(&self, caller: Caller) -> Result<String, Failure> {
@@ -141,7 +162,9 @@ impl Desk {
 
 fn reminders_of(user: &User) -> String {
     match user.reminder_interval {
-        Some(interval) => format!("While a price stays out of range, I remind you every {interval} (/set, /unset)."),
+        Some(interval) => {
+            format!("While a price stays out of range, I remind you every {interval} (/set, /unset).")
+        }
         None => "I do not remind you while a price stays out of range (/set 15m changes that).".to_owned(),
     }
 }
@@ -150,25 +173,38 @@ fn thresholds(range: Range) -> String {
     match (range.low(), range.high()) {
         (Some(low), Some(high)) => format!("at or below {low}, or at or above {high}"),
         (Some(low), None) => format!("at or below {low}"),
-        (_, high) => format!("at or above {}", high.map(|high| high.to_string()).unwrap_or_default()),
+        (_, high) => format!(
+            "at or above {}",
+            high.map(|high| high.to_string()).unwrap_or_default()
+        ),
     }
 }
 
 /// One rule in a list.
 fn line(rule: &Rule, episodes: &[OpenEpisode]) -> String {
     let mut line = format!("{}: tell when {}", rule.ticker, thresholds(rule.range));
-    let open = episodes.iter().find(|open| open.rule_id == rule.id && open.position.version == rule.version);
+    let open = episodes
+        .iter()
+        .find(|open| open.rule_id == rule.id && open.position.version == rule.version);
     if rule.paused {
         line.push_str(" (paused)");
     } else if rule.expired {
         line.push_str(" (expired)");
     } else if let Some(open) = open {
-        line.push_str(if open.side == Side::Below { " (now below)" } else { " (now above)" });
+        line.push_str(if open.side == Side::Below {
+            " (now below)"
+        } else {
+            " (now above)"
+        });
     }
     let note = rule.note.as_str();
     if !note.is_empty() {
         let short: String = note.chars().take(SHORT_NOTE).collect();
-        let dots = if note.chars().count() > SHORT_NOTE { "..." } else { "" };
+        let dots = if note.chars().count() > SHORT_NOTE {
+            "..."
+        } else {
+            ""
+        };
         let _ = write!(line, ": {short}{dots}");
     }
     line

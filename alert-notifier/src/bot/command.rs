@@ -3,7 +3,10 @@ use teloxide::utils::command::BotCommands;
 
 /// What users can write. The texts are the help.
 #[derive(Debug, Clone, PartialEq, Eq, BotCommands)]
-#[command(rename_rule = "lowercase", description = "I tell you when prices leave the ranges that you set.\n")]
+#[command(
+    rename_rule = "lowercase",
+    description = "I tell you when prices leave the ranges that you set.\n"
+)]
 pub(super) enum Command {
     /// link this chat to your account: /start TOKEN
     Start(String),
@@ -19,23 +22,35 @@ pub(super) enum Command {
     Help,
 }
 
-const WATCH_USAGE: &str =
-    "write /watch TICKER LOW HIGH, such as /watch AAPL 180 200.50, with - in place of a threshold that you do not want";
+const WATCH_USAGE: &str = "write /watch TICKER LOW HIGH, such as /watch AAPL 180 200.50, with - in place of a threshold that you do not want";
 
 /// `TICKER LOW HIGH`, `-` for no threshold.
 pub(super) fn parse_watch(text: &str) -> Result<NewRule, String> {
     let mut words = text.split_whitespace();
-    let (Some(ticker), Some(low), Some(high), None) = (words.next(), words.next(), words.next(), words.next()) else {
+    let (Some(ticker), Some(low), Some(high), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
         let count = text.split_whitespace().count();
-        return Err(format!("/watch takes a ticker and two thresholds, not {count} words; {WATCH_USAGE}"));
+        return Err(format!(
+            "/watch takes a ticker and two thresholds, not {count} words; {WATCH_USAGE}"
+        ));
     };
-    let ticker: Ticker = ticker.to_ascii_uppercase().parse().map_err(|error| sentence(&error))?;
+    let ticker: Ticker = ticker
+        .to_ascii_uppercase()
+        .parse()
+        .map_err(|error| sentence(&error))?;
     let threshold = |text: &str| match text {
         "-" => Ok(None),
         text => text.parse::<Price>().map(Some).map_err(|error| sentence(&error)),
     };
     let range = Range::new(threshold(low)?, threshold(high)?).map_err(|error| sentence(&error))?;
-    Ok(NewRule { ticker, range, note: Note::default(), paused: false, expires_at: None })
+    Ok(NewRule {
+        ticker,
+        range,
+        note: Note::default(),
+        paused: false,
+        expires_at: None,
+    })
 }
 
 /// An error's text as a sentence of its own.
@@ -43,7 +58,12 @@ pub(super) fn sentence(error: &dyn std::fmt::Display) -> String {
     let text = error.to_string();
     let mut characters = text.chars();
     let first = characters.next().map(char::to_uppercase);
-    first.into_iter().flatten().chain(characters).chain((!text.ends_with('.')).then_some('.')).collect()
+    first
+        .into_iter()
+        .flatten()
+        .chain(characters)
+        .chain((!text.ends_with('.')).then_some('.'))
+        .collect()
 }
 
 #[cfg(test)]
@@ -61,7 +81,7 @@ mod tests {
             ("/watch  aapl 1 2", Command::Watch(" aapl 1 2".into())),
             ("/help", Command::Help),
         ] {
-            assert_eq!(Command::parse(text, "alerts_bot"), Ok(command), "{text}");
+            assert_eq!(Command::parse(text, "alerts_bot").unwrap(), command, "{text}");
         }
         assert!(Command::parse("/list@other_bot", "alerts_bot").is_err());
         assert!(Command::parse("/nonsense", "alerts_bot").is_err());
@@ -70,11 +90,14 @@ mod tests {
     #[test]
     fn a_watch_has_one_or_two_thresholds() {
         let both = parse_watch("aapl 180 200.50").unwrap();
-        assert_eq!((both.ticker.as_str(), both.range.low(), both.range.high()), (
-            "AAPL",
-            Some("180".parse().unwrap()),
-            Some("200.5".parse().unwrap())
-        ));
+        assert_eq!(
+            (both.ticker.as_str(), both.range.low(), both.range.high()),
+            (
+                "AAPL",
+                Some("180".parse().unwrap()),
+                Some("200.5".parse().unwrap())
+            )
+        );
         assert_eq!(parse_watch("  BRK-B   -  500 ").unwrap().range.low(), None);
         assert_eq!(parse_watch("EURUSD=X 1.05 -").unwrap().range.high(), None);
     }
@@ -85,8 +108,14 @@ mod tests {
             ("", "not 0 words; write /watch TICKER LOW HIGH"),
             ("AAPL 1", "not 2 words; write"),
             ("AAPL 1 2 3", "not 4 words; write"),
-            ("AAPL - -", "A rule needs a low threshold, a high threshold or both"),
-            ("AAPL 2 1", "The low threshold 2 is not below the high threshold 1"),
+            (
+                "AAPL - -",
+                "A rule needs a low threshold, a high threshold or both",
+            ),
+            (
+                "AAPL 2 1",
+                "The low threshold 2 is not below the high threshold 1",
+            ),
             ("AAPL 1 1", "is not below"),
             ("AAPL x 1", "\"x\" is not a price"),
             ("AAPL -5 1", "it is negative"),

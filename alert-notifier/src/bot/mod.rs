@@ -46,10 +46,17 @@ pub(crate) async fn introduce(bot: &Bot, ledger: &Ledger, shutdown: &Cancellatio
             },
             Err(error) => {
                 let error = without_token(bot, &error);
-                tracing::warn!(error, "the bot could not introduce itself to Telegram; trying again");
+                tracing::warn!(
+                    error,
+                    "the bot could not introduce itself to Telegram; trying again"
+                );
             }
         }
-        if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+        if shutdown
+            .run_until_cancelled(tokio::time::sleep(pause))
+            .await
+            .is_none()
+        {
             return;
         }
         pause = (pause * 2).min(LONGEST_PAUSE);

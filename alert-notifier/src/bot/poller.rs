@@ -33,7 +33,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const MAX_TEXT: usize = 4_096;
 
 /// Answers users whenever this instance holds the lease, until shutdown. `holder` names the instance.
-pub(crate) async fn poll(bot: Bot, desk: SharedDesk, leases: Leases, holder: String, shutdown: CancellationToken) {
+pub(crate) async fn poll(
+    bot: Bot,
+    desk: SharedDesk,
+    leases: Leases,
+    holder: String,
+    shutdown: CancellationToken,
+) {
     while !shutdown.is_cancelled() {
         match leases.acquire(LEASE, &holder, TTL).await {
             Ok(Some(_)) => {
@@ -56,12 +62,16 @@ async fn lead(bot: &Bot, desk: &SharedDesk, leases: &Leases, holder: &str, shutd
         .dependencies(dptree::deps![Arc::clone(desk)])
         // What the bot has no answer to: edits, channel posts, members coming and going, kinds yet unknown.
         .default_handler(|_| async {})
-        .error_handler(LoggingErrorHandler::with_custom_text("an update could not be answered"))
+        .error_handler(LoggingErrorHandler::with_custom_text(
+            "an update could not be answered",
+        ))
         .build();
     let stop = dispatcher.shutdown_token();
     let listener = Polling::builder(bot.clone())
         .timeout(LONG_POLL)
-        .backoff_strategy(Box::new(|failures: u32| Duration::from_secs(1 << failures.min(5)).min(LONGEST_PAUSE)))
+        .backoff_strategy(Box::new(|failures: u32| {
+            Duration::from_secs(1 << failures.min(5)).min(LONGEST_PAUSE)
+        }))
         .delete_webhook()
         .await
         .build();
@@ -130,7 +140,8 @@ async fn on_command(
     command: Command,
 ) -> Result<(), String> {
     let answer = if message.chat.is_private() {
-        desk.answer(ChatId::new(message.chat.id.0), update.id.0, &command).await
+        desk.answer(ChatId::new(message.chat.id.0), update.id.0, &command)
+            .await
     } else {
         // A group's members would all see, and change, what is one user's.
         "Please write to me in a private chat.".to_owned()
@@ -142,8 +153,19 @@ async fn on_other(bot: Bot, message: Message) -> Result<(), String> {
     // Pinned messages, a changed title and the like call for no answer.
     match message.text() {
         Some(text) => {
-            let first: String = text.split_whitespace().next().unwrap_or_default().chars().take(32).collect();
-            reply(&bot, &message, &format!("I do not understand \"{first}\". /help shows what you can write.")).await
+            let first: String = text
+                .split_whitespace()
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .take(32)
+                .collect();
+            reply(
+                &bot,
+                &message,
+                &format!("I do not understand \"{first}\". /help shows what you can write."),
+            )
+            .await
         }
         None => Ok(()),
     }
@@ -194,7 +216,10 @@ mod tests {
         let line = "ä".repeat(999);
         let text = vec![line.as_str(); 9].join("\n");
         let parts = parts(&text);
-        assert_eq!(parts.iter().map(|part| part.chars().count()).collect::<Vec<_>>(), [4_000, 4_000, 1_000]);
+        assert_eq!(
+            parts.iter().map(|part| part.chars().count()).collect::<Vec<_>>(),
+            [4_000, 4_000, 1_000]
+        );
         assert_eq!(parts.concat().trim_end(), text);
     }
 }

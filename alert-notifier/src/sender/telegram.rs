@@ -29,7 +29,9 @@ pub struct TelegramSender {
 
 impl fmt::Debug for TelegramSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TelegramSender").field("api_url", &self.api_url.as_str()).finish_non_exhaustive()
+        f.debug_struct("TelegramSender")
+            .field("api_url", &self.api_url.as_str())
+            .finish_non_exhaustive()
     }
 }
 
@@ -63,13 +65,23 @@ impl TelegramSender {
             // The token is part of the path: nobody else may get it.
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { client, api_url, token })
+        Ok(Self {
+            client,
+            api_url,
+            token,
+        })
     }
 
     async fn call(&self, method: &str, arguments: &Value) -> Result<Value, SendError> {
         let base = self.api_url.as_str().trim_end_matches('/');
         let url = format!("{base}/bot{}/{method}", self.token.expose_secret());
-        let response = self.client.post(url).json(arguments).send().await.map_err(unanswered)?;
+        let response = self
+            .client
+            .post(url)
+            .json(arguments)
+            .send()
+            .await
+            .map_err(unanswered)?;
         let status = response.status();
         let body = response.bytes().await.map_err(unanswered)?;
         understand(status, &body)
@@ -92,7 +104,10 @@ impl Sender for TelegramSender {
 
     fn pace(&self) -> Pace {
         // Telegram's published limits.
-        Pace { per_chat: Duration::from_secs(1), per_second: 30 }
+        Pace {
+            per_chat: Duration::from_secs(1),
+            per_second: 30,
+        }
     }
 }
 
@@ -101,13 +116,19 @@ fn understand(status: StatusCode, body: &[u8]) -> Result<Value, SendError> {
     let answer = serde_json::from_slice::<Answer>(body).ok();
     let description = || {
         let text = answer.as_ref().map_or("", |answer| answer.description.as_str());
-        if text.is_empty() { status.to_string() } else { text.chars().take(MAX_DESCRIPTION).collect() }
+        if text.is_empty() {
+            status.to_string()
+        } else {
+            text.chars().take(MAX_DESCRIPTION).collect()
+        }
     };
     let parameters = answer.as_ref().map(|answer| &answer.parameters);
     match status {
         status if status.is_success() => match answer {
             Some(Answer { ok: true, result, .. }) => Ok(result),
-            _ => Err(SendError::Unclear("an answer that is not the Bot API's".to_owned())),
+            _ => Err(SendError::Unclear(
+                "an answer that is not the Bot API's".to_owned(),
+            )),
         },
         StatusCode::TOO_MANY_REQUESTS => Err(SendError::TooManyRequests {
             retry_after: parameters
@@ -158,17 +179,45 @@ mod tests {
     fn each_answer_has_one_meaning() {
         let refused = |text: &str| Err(SendError::Refused(text.to_owned()));
         for (status, body, meaning) in [
-            (200, r#"{"ok":true,"result":{"message_id":7}}"#, Ok(json!({"message_id": 7}))),
-            (200, "<html>", Err(SendError::Unclear("an answer that is not the Bot API's".into()))),
-            (200, r#"{"ok":false}"#, Err(SendError::Unclear("an answer that is not the Bot API's".into()))),
+            (
+                200,
+                r#"{"ok":true,"result":{"message_id":7}}"#,
+                Ok(json!({"message_id": 7})),
+            ),
+            (
+                200,
+                "<html>",
+                Err(SendError::Unclear("an answer that is not the Bot API's".into())),
+            ),
+            (
+                200,
+                r#"{"ok":false}"#,
+                Err(SendError::Unclear("an answer that is not the Bot API's".into())),
+            ),
             (
                 429,
                 r#"{"ok":false,"error_code":429,"description":"x","parameters":{"retry_after":17}}"#,
-                Err(SendError::TooManyRequests { retry_after: Duration::from_secs(17) }),
+                Err(SendError::TooManyRequests {
+                    retry_after: Duration::from_secs(17),
+                }),
             ),
-            (429, "slow down", Err(SendError::TooManyRequests { retry_after: DEFAULT_RETRY_AFTER })),
-            (401, r#"{"ok":false,"error_code":401,"description":"Unauthorized"}"#, Err(SendError::Unauthorized)),
-            (404, r#"{"ok":false,"error_code":404,"description":"Not Found"}"#, Err(SendError::Unauthorized)),
+            (
+                429,
+                "slow down",
+                Err(SendError::TooManyRequests {
+                    retry_after: DEFAULT_RETRY_AFTER,
+                }),
+            ),
+            (
+                401,
+                r#"{"ok":false,"error_code":401,"description":"Unauthorized"}"#,
+                Err(SendError::Unauthorized),
+            ),
+            (
+                404,
+                r#"{"ok":false,"error_code":404,"description":"Not Found"}"#,
+                Err(SendError::Unauthorized),
+            ),
             (
                 403,
                 r#"{"ok":false,"error_code":403,"description":"Forbidden: user is deactivated"}"#,
@@ -182,12 +231,22 @@ mod tests {
             (
                 400,
                 r#"{"ok":false,"description":"moved","parameters":{"migrate_to_chat_id":-1005}}"#,
-                Err(SendError::Moved { to: ChatId::new(-1005) }),
+                Err(SendError::Moved {
+                    to: ChatId::new(-1005),
+                }),
             ),
-            (400, r#"{"ok":false,"description":"Bad Request: too long"}"#, refused("Bad Request: too long")),
+            (
+                400,
+                r#"{"ok":false,"description":"Bad Request: too long"}"#,
+                refused("Bad Request: too long"),
+            ),
             (413, "", refused("413 Payload Too Large")),
             (302, "", Err(SendError::Unclear("302 Found".into()))),
-            (502, "<html>bad</html>", Err(SendError::Unclear("502 Bad Gateway".into()))),
+            (
+                502,
+                "<html>bad</html>",
+                Err(SendError::Unclear("502 Bad Gateway".into())),
+            ),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(understand(status, body.as_bytes()), meaning, "{status} {body}");

@@ -13,9 +13,11 @@ impl Sender for TerminalSender {
     async fn send(&self, _: Option<ChatId>, text: &str) -> Result<Option<i64>, SendError> {
         let block = block(text, &jiff::Zoned::now());
         let mut out = std::io::stdout().lock();
-        out.write_all(block.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
-            SendError::NotConnected(format!("standard output can't be written to: {error}"))
-        })?;
+        out.write_all(block.as_bytes())
+            .and_then(|()| out.flush())
+            .map_err(|error| {
+                SendError::NotConnected(format!("standard output can't be written to: {error}"))
+            })?;
         Ok(None)
     }
 
@@ -24,7 +26,10 @@ impl Sender for TerminalSender {
     }
 
     fn pace(&self) -> Pace {
-        Pace { per_chat: Duration::ZERO, per_second: 1_000 }
+        Pace {
+            per_chat: Duration::ZERO,
+            per_second: 1_000,
+        }
     }
 }
 
@@ -46,7 +51,16 @@ mod tests {
 
     #[test]
     fn a_message_stands_under_its_local_time() {
-        let now = jiff::civil::date(2026, 1, 31).at(14, 30, 5, 0).to_zoned(jiff::tz::TimeZone::UTC).unwrap();
-        insta::assert_snapshot!(block("▲ AAPL is above 200\nPrice 201", &now), @"");
+        let now = jiff::civil::date(2026, 1, 31)
+            .at(14, 30, 5, 0)
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .unwrap();
+        insta::assert_snapshot!(block("▲ AAPL is above 200\nPrice 201", &now), @"
+
+        +-- 14:30:05
+        | ▲ AAPL is above 200
+        | Price 201
+        +--
+        ");
     }
 }

@@ -32,6 +32,7 @@ macro_rules! on_both_databases {
 
 mod history;
 mod leases;
+mod ledger;
 mod outbox;
 mod queries;
 mod requests;
