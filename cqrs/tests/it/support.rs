@@ -127,9 +127,12 @@ where
         )
     });
     let name = format!("stockalert_test_{}", Uuid::new_v4().simple());
+    // The worst default a server can have: the store must not rely on a better one.
     let mut admin = AnyConnection::connect(&server).await.unwrap();
     admin
-        .execute(AssertSqlSafe(format!("create database {name}")))
+        .execute(AssertSqlSafe(format!(
+            "create database {name} character set latin1"
+        )))
         .await
         .unwrap();
 
