@@ -141,12 +141,13 @@ fn bad_rules() -> Vec<(String, v1::NewRule, Vec<&'static str>)> {
         low: Some("x".into()),
         high: Some("y".into()),
         note: "\n".into(),
+        expire_time: Some(in_seconds(-1)),
         ..some_rule()
     };
     rules.push((
         "all at once".into(),
         all_at_once,
-        vec!["ticker", "low", "high", "note"],
+        vec!["ticker", "low", "high", "note", "expire_time"],
     ));
     rules
 }
