@@ -181,14 +181,16 @@ async fn a_rules_ticker_is_polled_until_its_last_rule_is_gone_without_a_restart(
     trial.quote_of("AAPL").await;
     trial.delete_rule(&two).await;
     // Five quotes of the control in a row: five intervals without the other.
-    let mut in_a_row = 0;
-    while in_a_row < 5 {
-        in_a_row = if trial.next_quote().await.ticker == ticker("CONTROL") {
-            in_a_row + 1
-        } else {
-            0
-        };
-    }
+    let stopped = async {
+        let mut in_a_row = 0;
+        while in_a_row < 5 {
+            let is_control = trial.next_quote().await.ticker == ticker("CONTROL");
+            in_a_row = if is_control { in_a_row + 1 } else { 0 };
+        }
+    };
+    tokio::time::timeout(PATIENCE, stopped)
+        .await
+        .expect("its polling stops");
     trial.end().await;
 }
 
