@@ -97,6 +97,13 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     /// Run everything in this process
     Up(Box<UpArgs>),
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// The commands that call a server.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
     /// Register with an e-mail address
     Register(RegisterArgs),
     /// Add, list, edit and remove rules

@@ -108,7 +108,15 @@ impl Failure {
                 format!("the server at {server} gave no answer: {}", status.message()),
                 Some("try again; if it stays so, look at the server's log".to_owned()),
             ),
-            _ => (
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Aborted
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss => (
                 Exit::Internal,
                 format!(
                     "the server at {server} failed ({:?}): {}",

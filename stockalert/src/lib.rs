@@ -37,7 +37,7 @@ pub fn main() -> ExitCode {
     let json = cli.global.json;
     let result = match cli.command {
         Command::Up(args) => up::run(*args),
-        command => block_on(client::run(command, cli.global)).map(|()| ExitCode::SUCCESS),
+        Command::Client(command) => block_on(client::run(command, cli.global)).map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,

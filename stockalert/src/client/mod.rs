@@ -6,7 +6,7 @@ mod rule;
 mod user;
 mod watch;
 
-use crate::cli::{Command, GlobalArgs, RuleCommand, TokenCommand, UserCommand};
+use crate::cli::{ClientCommand, GlobalArgs, RuleCommand, TokenCommand, UserCommand};
 use crate::connection::Connection;
 use crate::failure::{Exit, Failure, HOW_TO_AUTHENTICATE};
 use crate::profile::{Profile, ProfileFile};
@@ -26,15 +26,15 @@ struct Session {
 }
 
 /// Runs a command that calls a server.
-pub(crate) async fn run(command: Command, global: GlobalArgs) -> Result<(), Failure> {
+pub(crate) async fn run(command: ClientCommand, global: GlobalArgs) -> Result<(), Failure> {
     let session = Session::new(global)?;
     match command {
-        Command::Register(args) => user::register(&session, args).await,
-        Command::Settings { reminders, email } => user::settings(&session, reminders, email).await,
-        Command::Link => user::link(&session).await,
-        Command::Token(TokenCommand::Rotate) => user::rotate_token(&session).await,
-        Command::User(UserCommand::Rm { yes: _ }) => user::delete(&session).await,
-        Command::Rule(RuleCommand::Add {
+        ClientCommand::Register(args) => user::register(&session, args).await,
+        ClientCommand::Settings { reminders, email } => user::settings(&session, reminders, email).await,
+        ClientCommand::Link => user::link(&session).await,
+        ClientCommand::Token(TokenCommand::Rotate) => user::rotate_token(&session).await,
+        ClientCommand::User(UserCommand::Rm { yes: _ }) => user::delete(&session).await,
+        ClientCommand::Rule(RuleCommand::Add {
             ticker,
             low,
             high,
@@ -56,14 +56,13 @@ pub(crate) async fn run(command: Command, global: GlobalArgs) -> Result<(), Fail
             )
             .await
         }
-        Command::Rule(RuleCommand::List) => rule::list(&session).await,
-        Command::Rule(RuleCommand::Edit(args)) => rule::edit(&session, *args).await,
-        Command::Rule(RuleCommand::Rm { id }) => rule::delete(&session, id).await,
-        Command::Price { ticker } => quote::price(&session, ticker).await,
-        Command::Average(args) => quote::average(&session, args).await,
-        Command::Alerts { rule, limit } => alert::list(&session, rule, limit).await,
-        Command::Watch => watch::run(&session).await,
-        Command::Up(_) => Err(Failure::new(Exit::Internal, "`up` calls no server")),
+        ClientCommand::Rule(RuleCommand::List) => rule::list(&session).await,
+        ClientCommand::Rule(RuleCommand::Edit(args)) => rule::edit(&session, *args).await,
+        ClientCommand::Rule(RuleCommand::Rm { id }) => rule::delete(&session, id).await,
+        ClientCommand::Price { ticker } => quote::price(&session, ticker).await,
+        ClientCommand::Average(args) => quote::average(&session, args).await,
+        ClientCommand::Alerts { rule, limit } => alert::list(&session, rule, limit).await,
+        ClientCommand::Watch => watch::run(&session).await,
     }
 }
 

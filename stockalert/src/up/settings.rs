@@ -29,7 +29,7 @@ Examples:
 // What is not named is embedded.
 #[command(mut_arg("database_url", |arg| arg.required(false)))]
 #[command(mut_arg("bootstrap_servers", |arg| arg.required(false)))]
-#[command(mut_arg("log", |arg| arg.default_value_if("demo", ArgPredicate::Equals("true".into()), "warn")))]
+#[command(mut_arg("log", |arg| arg.default_value_if("demo", ArgPredicate::Equals("true".into()), "warn,service::admin=error")))]
 pub(crate) struct UpArgs {
     /// Show how it works: made-up prices, a demo user with rules, messages in this terminal. Uses a temporary folder
     /// and nothing else: settings of databases, brokers and Telegram are not looked at
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn a_demo_needs_no_settings_and_is_quiet() {
         let args = parse(&["--demo"]).unwrap();
-        assert_eq!(args.log.log, "warn");
+        assert_eq!(args.log.log, "warn,service::admin=error");
         assert!(args.uses_embedded_log() && args.database.is_none());
         assert_eq!(parse(&["--demo", "--log", "debug"]).unwrap().log.log, "debug");
     }
