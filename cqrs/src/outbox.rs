@@ -321,7 +321,8 @@ async fn insert(tx: &mut Tx, verb: &str, rows: Vec<OutboxRow>) -> Result<(), Sto
                 .push_bind(row.updated_at.as_micros())
                 .push_bind(i64::from(row.deleted));
         });
-        insert.build().persistent(false).execute(tx.connection()).await?;
+        // Kept prepared: nearly always one row, and closing a statement costs MySQL a delayed acknowledgement (40 ms).
+        insert.build().execute(tx.connection()).await?;
     }
     Ok(())
 }

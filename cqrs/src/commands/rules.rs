@@ -167,7 +167,8 @@ pub(super) async fn insert(
                 .push_bind(rule.created_at.as_micros())
                 .push_bind(rule.updated_at.as_micros());
         });
-        insert.build().persistent(false).execute(tx.connection()).await?;
+        // Kept prepared: nearly always one row, and closing a statement costs MySQL a delayed acknowledgement (40 ms).
+        insert.build().execute(tx.connection()).await?;
     }
     outbox::enqueue(tx, &rules).await?;
     Ok(rules)
