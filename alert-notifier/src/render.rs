@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_breach_says_what_placeand_by_how_much() {
+    fn a_breach_says_what_where_and_by_how_much() {
         assert_snapshot!(render(&facts()), @"
         ▲ AAPL is above 200.5
         Price 201.3 USD, 0.40% above your high threshold

@@ -37,7 +37,8 @@ fn parse_filter(text: &str) -> Result<String, String> {
 /// Starts logging to standard error, so that standard output stays free for what a program prints.
 /// Does nothing if logging was started before.
 pub fn init_telemetry(args: &LogArgs) {
-    let filter = EnvFilter::new(&args.log);
+    // teloxide logs updates that it can't read, with the chat and the text: nobody's to see.
+    let filter = "teloxide=off".parse().into_iter().fold(EnvFilter::new(&args.log), EnvFilter::add_directive);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

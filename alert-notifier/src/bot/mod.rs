@@ -33,6 +33,9 @@ pub(crate) async fn introduce(bot: &Bot, ledger: &Ledger, shutdown: &Cancellatio
     loop {
         let introduced = async {
             let me = bot.get_me().await?;
+            // With a webhook set, Telegram gives no updates to pollers. (teloxide's own way to see to that logs the token
+            // when it fails.)
+            bot.delete_webhook().await?;
             bot.set_my_commands(Command::bot_commands()).await?;
             Ok(me)
         };

@@ -72,8 +72,6 @@ async fn lead(bot: &Bot, desk: &SharedDesk, leases: &Leases, holder: &str, shutd
         .backoff_strategy(Box::new(|failures: u32| {
             Duration::from_secs(1 << failures.min(5)).min(LONGEST_PAUSE)
         }))
-        .delete_webhook()
-        .await
         .build();
     let for_errors = bot.clone();
     let on_error = Arc::new(move |error: RequestError| {

@@ -23,7 +23,8 @@ pub(super) async fn call(
     Path((bot, method)): Path<(String, String)>,
     body: Bytes,
 ) -> Response {
-    if !bot.starts_with("bot") {
+    let method = canonical(method);
+    if !bot.starts_with("bot") || !method.is_ascii() {
         return refusal(404, "Not Found", &json!({}));
     }
     let arguments: Value = if body.is_empty() {
@@ -34,11 +35,31 @@ pub(super) async fn call(
             Err(_) => return refusal(400, "Bad Request: this stub reads JSON only", &json!({})),
         }
     };
+    // As at Telegram, the case of a method's name does not matter; teloxide begins them with a capital.
+    let mut method = method;
+    if let Some(first) = method.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
     let chat = arguments["chat_id"].as_i64();
     match state.take_fault(&method, chat) {
         None => answer(&state, &method, &arguments).await,
         Some(fault) => fail(&state, fault, &method, &arguments).await,
     }
+}
+
+/// Telegram takes method names in any case, and some clients write `GetMe`.
+fn canonical(method: String) -> String {
+    let known = [
+        "getMe",
+        "getUpdates",
+        "sendMessage",
+        "setMyCommands",
+        "deleteWebhook",
+    ];
+    known
+        .iter()
+        .find(|known| known.eq_ignore_ascii_case(&method))
+        .map_or(method, |known| (*known).to_owned())
 }
 
 async fn fail(state: &Arc<State>, fault: Fault, method: &str, arguments: &Value) -> Response {

@@ -1,0 +1,12 @@
+//! The notifier against a Bot API stub, an embedded broker and SQLite.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that can't go on fails; the setting for tests does not reach helper functions"
+)]
+
+mod bot;
+mod deliveries;
+mod intake;
+mod stage;
