@@ -133,6 +133,8 @@ fn the_demo_shows_a_breach_a_reminder_and_the_way_back_and_ends_on_ctrl_c() {
         "a demo leaves nothing at home"
     );
 
+    up.wait_for("Reminder: ", Duration::from_secs(60));
+    up.wait_for("is back in range", Duration::from_secs(60));
     up.interrupt();
     assert_eq!(up.wait(Duration::from_secs(15)).code(), Some(0));
 }
