@@ -24,7 +24,7 @@ pub(super) async fn call(
     body: Bytes,
 ) -> Response {
     let method = canonical(method);
-    if !bot.starts_with("bot") || !method.is_ascii() {
+    if !bot.starts_with("bot") {
         return refusal(404, "Not Found", &json!({}));
     }
     let arguments: Value = if body.is_empty() {
@@ -35,11 +35,6 @@ pub(super) async fn call(
             Err(_) => return refusal(400, "Bad Request: this stub reads JSON only", &json!({})),
         }
     };
-    // As at Telegram, the case of a method's name does not matter; teloxide begins them with a capital.
-    let mut method = method;
-    if let Some(first) = method.get_mut(..1) {
-        first.make_ascii_lowercase();
-    }
     let chat = arguments["chat_id"].as_i64();
     match state.take_fault(&method, chat) {
         None => answer(&state, &method, &arguments).await,
