@@ -109,9 +109,9 @@ fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (large, large_unit, small, small_unit) = match seconds {
         0 => return "less than a second".to_owned(),
-        ..60 => return format!("{seconds} s"),
-        ..3_600 => (seconds / 60, "min", seconds % 60, "s"),
-        ..86_400 => (seconds / 3_600, "h", seconds % 3_600 / 60, "min"),
+        1..60 => return format!("{seconds} s"),
+        60..3_600 => (seconds / 60, "min", seconds % 60, "s"),
+        3_600..86_400 => (seconds / 3_600, "h", seconds % 3_600 / 60, "min"),
         _ => (seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
     };
     if small == 0 {

@@ -208,6 +208,9 @@ pub fn decode_alert(bytes: &[u8]) -> Result<Alert, DecodeError> {
     if record.quote_offset < 0 {
         return Err(field("quote_offset", &record.quote_offset));
     }
+    if record.currency.len() > 16 || record.currency.chars().any(char::is_control) {
+        return Err(field("currency", &record.currency));
+    }
     Ok(Alert {
         rule_id: record.rule_id.parse()?,
         user_id: record.user_id.parse()?,

@@ -44,7 +44,16 @@ impl From<CommandError> for Failure {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Store(error) => Self::Internal(error),
-            error => Self::Told(sentence(&error)),
+            error @ (CommandError::EmailTaken
+            | CommandError::RuleNotFound(_)
+            | CommandError::UserNotFound
+            | CommandError::Range(_)
+            | CommandError::ExpiryInPast { .. }
+            | CommandError::TooManyRules { .. }
+            | CommandError::EmbeddedLogFull { .. }
+            | CommandError::RequestIdReused
+            | CommandError::LinkInvalid
+            | CommandError::UnknownTicker(_)) => Self::Told(sentence(&error)),
         }
     }
 }

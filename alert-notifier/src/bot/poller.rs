@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn long_answers_are_cut_between_lines() {
         let line = "ä".repeat(999);
-        let text = vec![line.as_str(); 9].join("\n");
+        let text = [line.as_str(); 9].join("\n");
         let parts = parts(&text);
         assert_eq!(
             parts.iter().map(|part| part.chars().count()).collect::<Vec<_>>(),

@@ -128,7 +128,7 @@ async fn whatever_else_comes_neither_stops_the_bot_nor_changes_anything() {
         json!({"channel_post": {"message_id": 1, "date": 1_700_000_000, "chat": {"id": -9, "title": "News", "type": "channel"}, "text": "/list"}}),
         json!({"edited_message": command("/watch MSFT 1 2", &json!({"id": 42, "first_name": "Ada", "type": "private"}))}),
         json!({"message": command("/list@another_bot", &group)}),
-        json!({"message": {"message_id": 1, "date": 1_700_000_000, "chat": group, "from": somebody, "migrate_to_chat_id": -100_5}}),
+        json!({"message": {"message_id": 1, "date": 1_700_000_000, "chat": group, "from": somebody, "migrate_to_chat_id": -1_005}}),
         json!({"message": {"message_id": 1, "date": 1_700_000_000, "chat": {"id": 42, "first_name": "Ada", "type": "private"}, "from": somebody,
                            "photo": []}}),
         json!({"message": command(&format!("/start {token}"), &group)}),
