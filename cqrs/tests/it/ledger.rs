@@ -573,16 +573,19 @@ async fn instances_together_send_each_message_once_and_in_order(db: Db) {
             while got.lock().unwrap().values().map(Vec::len).sum::<usize>()
                 < USERS * usize::try_from(MESSAGES).unwrap()
             {
-                for delivery in ledger
+                let claimed = ledger
                     .claim(&format!("instance {instance}"), now, TIMEOUT, 3)
                     .await
-                    .unwrap()
-                {
+                    .unwrap();
+                for delivery in &claimed {
                     assert!(
                         on_the_way.lock().unwrap().insert(delivery.user_id),
                         "two at once to one user"
                     );
-                    tokio::task::yield_now().await;
+                }
+                // Time for the others to claim what they must not.
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                for delivery in claimed {
                     got.lock()
                         .unwrap()
                         .entry(delivery.user_id)
