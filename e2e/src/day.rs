@@ -25,7 +25,8 @@ pub fn write(path: &Path, tickers: &[(&str, f64)], trades: usize, seed: u64) -> 
         let late = random.below(1_000) == 0;
         let price = &mut prices[ticker];
         let steps = f64::from(u32::try_from(random.below(9))?) - 4.0;
-        *price = (*price + steps * 0.01).clamp(tickers[ticker].1 * 0.97, tickers[ticker].1 * 1.03);
+        let first = tickers[ticker].1;
+        *price = (*price + steps * first * 0.000_15).clamp(first * 0.97, first * 1.03);
         let (time, shown) = if late {
             (now_ms - 60_000, *price * 1.05)
         } else {

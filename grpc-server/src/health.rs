@@ -50,7 +50,6 @@ pub(crate) async fn watch(
             break;
         }
     }
-    component.not_ready("ending");
     set_all(&reporter, services, ServingStatus::NotServing).await;
 }
 

@@ -201,7 +201,7 @@ async fn a_breach_and_its_return_are_told_once_each(db: Db) {
         .await
         .unwrap();
     assert_eq!((first.taken, first.repeated, first.planned), (1, 1, 1));
-    stage.fold(&[out.clone()], 1).await;
+    stage.fold(std::slice::from_ref(&out), 1).await;
     stage.fold(&[back.clone(), old, out, back], 2).await;
     assert_eq!(stage.kinds().await, [Breach, BackInRange]);
     let alerts = stage

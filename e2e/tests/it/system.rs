@@ -70,7 +70,7 @@ impl System {
                 day::write(
                     &made,
                     &[("AIG", 49.0), ("BAC", 14.0), ("C", 50.0), ("BRK-B", 114.0)],
-                    20_000,
+                    12_000,
                     7,
                 )
                 .unwrap();
@@ -309,7 +309,7 @@ impl System {
         let recorded = self.servers.sql("select count(*) from quotes").unwrap();
         let ambiguous = self
             .servers
-            .sql("select coalesce(sum(ambiguous), 0) from deliveries")
+            .sql("select coalesce(sum(ambiguous_sends), 0) from deliveries")
             .unwrap();
         let ambiguous: usize = ambiguous.trim().parse().unwrap();
         let (told, copies) = self.compare_messages(&expected);
