@@ -38,7 +38,10 @@ fn parse_filter(text: &str) -> Result<String, String> {
 /// Does nothing if logging was started before.
 pub fn init_telemetry(args: &LogArgs) {
     // teloxide logs updates that it can't read, with the chat and the text: nobody's to see.
-    let filter = "teloxide=off".parse().into_iter().fold(EnvFilter::new(&args.log), EnvFilter::add_directive);
+    let filter = "teloxide=off"
+        .parse()
+        .into_iter()
+        .fold(EnvFilter::new(&args.log), EnvFilter::add_directive);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::{Pace, SendError, Sender};
 
 /// Longest wait for an answer; a third of the time after which a claim is given to another instance.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 /// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// When Telegram says "too many" without saying for how long.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Longest description that is kept of an error, in characters.

@@ -33,7 +33,7 @@ pub(crate) fn kills() -> u32 {
 
 /// So that the day lasts longer than all kills: each takes a session timeout of the consumer group.
 pub(crate) fn speed_for_kills() -> String {
-    std::env::var("E2E_REPLAY_SPEED").unwrap_or_else(|_| "500".to_owned())
+    std::env::var("E2E_REPLAY_SPEED").unwrap_or_else(|_| "300".to_owned())
 }
 
 struct User {
@@ -231,8 +231,11 @@ impl System {
     /// Kills the alert system and the notifier, again and again, while the day is being replayed.
     pub(crate) async fn kill_in_the_middle(&mut self, times: u32) {
         for round in 1..=times {
-            // A moment of work between the kills: where in it they strike is what the test is about.
-            tokio::time::sleep(Duration::from_millis(200 + self.random.below(2_000))).await;
+            let share = self.trades * i64::from(round) / i64::from(times + 1);
+            self.until("the next kill is due", |system| system.quotes() >= share)
+                .await;
+            // Where in the work it strikes is what the test is about.
+            tokio::time::sleep(Duration::from_millis(self.random.below(500))).await;
             let victim = usize::try_from(self.random.below(self.alert_systems.len() as u64)).unwrap();
             self.alert_systems[victim].kill().unwrap();
             tokio::time::sleep(Duration::from_millis(self.random.below(500))).await;
