@@ -136,19 +136,30 @@ impl Harness {
     /// Each a microsecond after the one before.
     pub(crate) async fn write_quotes(&self, ticker: &str, prices: &[&str]) {
         for price in prices {
-            let quote = Quote {
-                ticker: ticker.parse().unwrap(),
-                price: price.parse().unwrap(),
-                currency: "USD".into(),
-                volume: None,
-                trade_side: None,
-                event_time: Timestamp::from_micros(self.clock.fetch_add(1, Ordering::Relaxed)),
-                ingest_time: Timestamp::now(),
-                source: "test".into(),
-            };
-            self.write_raw(QUOTES, ticker, ticker.as_bytes(), Some(&encode_quote(&quote)))
+            let time = self.clock.fetch_add(1, Ordering::Relaxed);
+            self.write_quote(ticker, price, Timestamp::from_micros(time))
                 .await;
         }
+    }
+
+    /// Older than all others.
+    pub(crate) async fn write_late_quote(&self, ticker: &str, price: &str) {
+        self.write_quote(ticker, price, Timestamp::EPOCH).await;
+    }
+
+    async fn write_quote(&self, ticker: &str, price: &str, event_time: Timestamp) {
+        let quote = Quote {
+            ticker: ticker.parse().unwrap(),
+            price: price.parse().unwrap(),
+            currency: "USD".into(),
+            volume: None,
+            trade_side: None,
+            event_time,
+            ingest_time: Timestamp::now(),
+            source: "test".into(),
+        };
+        self.write_raw(QUOTES, ticker, ticker.as_bytes(), Some(&encode_quote(&quote)))
+            .await;
     }
 
     /// The same price again and again, until the alert system has seen a rule change and answered.

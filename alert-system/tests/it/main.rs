@@ -9,30 +9,26 @@ use service::topics::{ALERTS, DEAD_LETTERS, QUOTES, RULES};
 use harness::{Harness, rule};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_breach_and_the_return_are_told_once_each_and_a_restart_repeats_nothing() {
+async fn a_breach_and_the_return_are_told_once_each_also_over_a_restart() {
     let harness = Harness::start().await;
     let rule = rule("AIG", "47", "49");
     harness.write_rule(&rule).await;
     let system = harness.run_alert_system().await;
-    harness.write_quotes("AIG", &["48", "49.5", "49.6", "48"]).await;
-    let alerts = harness.alerts_until(2).await;
-    assert_eq!(
-        alerts.iter().map(|alert| alert.side).collect::<Vec<_>>(),
-        [Side::Above, Side::In]
-    );
-    assert_eq!(
-        alerts
-            .iter()
-            .map(|alert| alert.position.offset)
-            .collect::<Vec<_>>(),
-        [1, 3]
-    );
+    harness.write_quotes("AIG", &["48", "49.5"]).await;
+    assert_eq!(harness.alerts_until(1).await[0].side, Side::Above);
     system.stop().await;
 
-    harness.write_quotes("AIG", &["46"]).await;
+    // Still outside, a late one that would be a return, and the return.
+    harness.write_quotes("AIG", &["49.6"]).await;
+    harness.write_late_quote("AIG", "48").await;
+    harness.write_quotes("AIG", &["48", "46"]).await;
     let system = harness.run_alert_system().await;
     let alerts = harness.alerts_until(3).await;
-    assert_eq!(alerts[2].side, Side::Below);
+    let told: Vec<_> = alerts
+        .iter()
+        .map(|alert| (alert.position.offset, alert.side))
+        .collect();
+    assert_eq!(told, [(1, Side::Above), (4, Side::In), (5, Side::Below)]);
     assert!(
         !alerts[2].already_outside,
         "the rule's earlier prices are remembered over a restart"
