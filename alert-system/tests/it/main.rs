@@ -18,10 +18,9 @@ async fn a_breach_and_the_return_are_told_once_each_also_over_a_restart() {
     assert_eq!(harness.alerts_until(1).await[0].side, Side::Above);
     system.stop().await;
 
-    // Still outside, a late one that would be a return, and the return.
-    harness.write_quotes("AIG", &["49.6"]).await;
+    // A late one that would be a return, still outside, and the return.
     harness.write_late_quote("AIG", "48").await;
-    harness.write_quotes("AIG", &["48", "46"]).await;
+    harness.write_quotes("AIG", &["49.6", "48", "46"]).await;
     let system = harness.run_alert_system().await;
     let alerts = harness.alerts_until(3).await;
     let told: Vec<_> = alerts
