@@ -4,7 +4,7 @@
 mod harness;
 
 use cqrs::domain::{RuleVersion, Side};
-use service::topics::{ALERTS, DEAD_LETTERS, QUOTES, RULES};
+use service::topics::{ALERTS, DEAD_LETTERS, QUOTES, RULES, TICKERS};
 
 use harness::{Harness, rule};
 
@@ -64,6 +64,7 @@ async fn a_malformed_record_becomes_one_dead_letter_and_the_next_is_handled() {
     harness
         .write_raw(RULES, "AIG", b"not-an-id", Some(b"garbage"))
         .await;
+    harness.write_raw(TICKERS, "AIG", b"AIG", Some(b"garbage")).await;
     harness.write_rule(&rule).await;
     let system = harness.run_alert_system().await;
     harness
@@ -78,8 +79,8 @@ async fn a_malformed_record_becomes_one_dead_letter_and_the_next_is_handled() {
     harness.write_raw(QUOTES, "AIG", b"AIG", None).await;
     harness.write_quotes("AIG", &["50"]).await;
     assert_eq!(harness.alerts_until(1).await.len(), 1);
-    let letters = harness.read_until(DEAD_LETTERS, 4).await;
-    assert_eq!(letters.len(), 4);
+    let letters = harness.read_until(DEAD_LETTERS, 5).await;
+    assert_eq!(letters.len(), 5);
     system.stop().await;
 
     // Whoever restores the rules meets the bad ones again, and must not set them aside again.
@@ -87,7 +88,7 @@ async fn a_malformed_record_becomes_one_dead_letter_and_the_next_is_handled() {
     harness.write_quotes("AIG", &["48"]).await;
     harness.alerts_until(2).await;
     system.stop().await;
-    assert_eq!(harness.read_all(DEAD_LETTERS).await.len(), 4);
+    assert_eq!(harness.read_all(DEAD_LETTERS).await.len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

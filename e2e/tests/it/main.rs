@@ -5,6 +5,7 @@
     reason = "tests fail by panicking and print what they measured"
 )]
 
+mod settings;
 mod system;
 
 use system::System;
