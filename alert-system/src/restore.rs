@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use cqrs::domain::{Alert, AlertPosition, RuleId, RuleSnapshot, RuleVersion};
+use cqrs::domain::{Alert, AlertPosition, RuleId, RuleSnapshot, RuleVersion, Ticker};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
-use service::codec::{decode_alert, decode_rule, decode_rule_key, decode_ticker};
+use service::codec::{decode_alert, decode_rule, decode_rule_key, decode_ticker, encode_ticker};
 use service::kafka::{Kafka, KafkaError, Record};
 use service::topics::{ALERTS, RULES, TICKERS, Topic};
 
@@ -130,11 +130,16 @@ pub(crate) fn restore(
             })?;
         }
     }
+    let mut last_marks: HashMap<Ticker, i64> = HashMap::new();
     let tickers_end = reader.read(TICKERS, |message| match message.payload().map(decode_ticker) {
-        Some(Ok(mark)) => engine.restore_mark(mark),
+        Some(Ok(mark)) => {
+            last_marks.insert(mark.ticker.clone(), mark.offset);
+            engine.restore_mark(mark);
+        }
         Some(Err(error)) => malformed.push((Record::of(TICKERS.name, message), error.to_string())),
         None => {}
     })?;
+    repair_marks(partition, &engine, &last_marks, producer)?;
     producer.wait_for_all()?;
     metrics::histogram!("stockalert_restore_seconds").record(start.elapsed().as_secs_f64());
     tracing::info!(
@@ -208,6 +213,30 @@ fn repair<P: Ord + Copy, V>(
             payload,
             trace: None,
         })?;
+    }
+    Ok(())
+}
+
+/// As `repair`, for the tickers topic.
+fn repair_marks(
+    partition: i32,
+    engine: &Engine,
+    last: &HashMap<Ticker, i64>,
+    producer: &mut AcknowledgedProducer,
+) -> Result<(), KafkaError> {
+    for (ticker, last) in last {
+        if let Some(newest) = engine.mark(ticker).filter(|mark| mark.offset > *last) {
+            tracing::warn!(stock.ticker = %ticker, "an old mark came last; the newest is appended again");
+            let payload = encode_ticker(newest);
+            let key = ticker.as_str();
+            producer.write(Write {
+                topic: TICKERS,
+                partition,
+                key,
+                payload: Some(&payload),
+                trace: None,
+            })?;
+        }
     }
     Ok(())
 }

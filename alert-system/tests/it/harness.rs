@@ -1,13 +1,15 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use cqrs::domain::{Alert, Quote, Range, RuleId, RuleSnapshot, RuleVersion, Ticker, Timestamp, UserId};
-use service::codec::{decode_alert, encode_quote, encode_rule};
+use cqrs::domain::{
+    Alert, Quote, Range, RuleId, RuleSnapshot, RuleVersion, Ticker, TickerMark, Timestamp, UserId,
+};
+use service::codec::{decode_alert, encode_quote, encode_rule, encode_ticker};
 use service::config::KafkaArgs;
 use service::kafka::{
     BatchConsumer, BatchLimits, ConsumerEvent, EmbeddedBroker, Kafka, Outgoing, Producer, Record, StartFrom,
 };
-use service::topics::{ALERTS, QUOTES, RULES, Topic};
+use service::topics::{ALERTS, QUOTES, RULES, TICKERS, Topic};
 use service::{Context, Health};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -121,6 +123,18 @@ impl Harness {
             Some(&payload),
         )
         .await;
+    }
+
+    pub(crate) async fn write_mark(&self, ticker: &str, offset: i64) {
+        let mark = TickerMark {
+            ticker: ticker.parse().unwrap(),
+            price: "48".parse().unwrap(),
+            event_time: Timestamp::EPOCH,
+            ingest_time: Timestamp::EPOCH,
+            offset,
+        };
+        self.write_raw(TICKERS, ticker, ticker.as_bytes(), Some(&encode_ticker(&mark)))
+            .await;
     }
 
     pub(crate) async fn delete_rule(&self, rule: &RuleSnapshot) {

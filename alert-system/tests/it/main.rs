@@ -107,7 +107,13 @@ async fn an_old_record_that_came_last_is_put_right() {
     harness.write_rule(&gone).await;
     harness.delete_rule(&gone).await;
     harness.write_rule(&gone).await;
+    for offset in [7, 9, 8] {
+        harness.write_mark("BAC", offset).await;
+    }
     let system = harness.run_alert_system().await;
+    let marks = harness.read_until(TICKERS, 4).await;
+    let newest = service::codec::decode_ticker(marks[3].payload.as_ref().unwrap()).unwrap();
+    assert_eq!(newest.offset, 9);
     let records = harness.read_until(RULES, 8).await;
     let last = |id: cqrs::domain::RuleId| {
         records
