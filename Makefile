@@ -24,7 +24,7 @@ compose: ## check docker-compose.yaml against its own rules
 	deploy/check-compose
 
 test: install compose lint build ## every check and every test, on private Kafka and MariaDB servers
-	deploy/local/with-servers cargo test --workspace -- --include-ignored
+	deploy/local/with-servers env -u KAFKA_BOOTSTRAP_SERVERS -u DATABASE_URL cargo test --workspace -- --include-ignored
 
 e2e: install build ## the whole-system tests alone, with their output
 	deploy/local/with-servers cargo test -p e2e -- --ignored --nocapture

@@ -152,7 +152,8 @@ fn embedded(broker: &EmbeddedBroker) -> KafkaArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::builder::Resettable;
+    use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
     use super::*;
 
@@ -163,7 +164,11 @@ mod tests {
     }
 
     fn parse(arguments: &[&str]) -> Result<UpArgs, String> {
-        Arguments::try_parse_from([&["up"], arguments].concat())
+        // Whatever the environment of the tests sets.
+        let command = Arguments::command().mut_args(|argument| argument.env(Resettable::Reset));
+        command
+            .try_get_matches_from([&["up"], arguments].concat())
+            .and_then(|matches| Arguments::from_arg_matches(&matches))
             .map(|arguments| arguments.up)
             .map_err(|error| error.to_string())
     }
