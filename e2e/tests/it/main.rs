@@ -43,3 +43,15 @@ async fn killed_alert_systems_and_notifiers_lose_and_repeat_nothing_on_kafka_and
     system.settle().await;
     system.compare_with_the_oracle("kills");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Kafka and MariaDB; run by make test"]
+async fn a_killed_broker_and_a_killed_database_lose_and_repeat_nothing_on_kafka_and_mariadb() {
+    let _turn = system::one_at_a_time().await;
+    let mut system = System::start(1).await;
+    system.register_users().await;
+    system.replay(&system::speed_for_kills()).await;
+    system.kill_servers_in_the_middle().await;
+    system.settle().await;
+    system.compare_with_the_oracle("killed servers");
+}

@@ -252,6 +252,18 @@ impl System {
         }
     }
 
+    /// Kills the broker and the database, one after the other, while the day is being replayed.
+    pub(crate) async fn kill_servers_in_the_middle(&mut self) {
+        for (server, share) in [("kafka", self.trades / 4), ("mariadb", self.trades / 2)] {
+            self.until("the next kill is due", |system| system.quotes() >= share)
+                .await;
+            println!("{server} is killed at quote {} of {}", self.quotes(), self.trades);
+            self.servers.command(&format!("kill-{server}")).unwrap();
+            self.servers.command(&format!("start-{server}")).unwrap();
+        }
+        self.ready().await;
+    }
+
     /// Until the whole day has gone through, and all that users are to be told has been said.
     pub(crate) async fn settle(&mut self) {
         self.until("the day is over", |system| system.quotes() >= system.trades)
