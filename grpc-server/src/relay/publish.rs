@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cqrs::OutboxEntry;
 use cqrs::domain::{RuleChange, RuleId, Ticker, Timestamp};
+use service::TraceParent;
 use service::codec::encode_rule;
 use service::kafka::{KafkaError, Outgoing, Producer};
 use service::topics::RULES;
@@ -37,7 +38,7 @@ pub(super) async fn publish(
             ticker,
             key: key.as_bytes(),
             payload: payload.as_deref(),
-            trace: None,
+            trace: Some(TraceParent::generate()),
         };
         handed_over.insert(rule_id, ticker.clone());
         if !may_hand_over() {
