@@ -60,7 +60,7 @@ fn transitions_of(rule: &OracleRule, quotes: &[OracleQuote]) -> Vec<Expected> {
     found
 }
 
-fn next_side(rule: &OracleRule, side: &'static str, price: i128) -> &'static str {
+pub(crate) fn next_side(rule: &OracleRule, side: &'static str, price: i128) -> &'static str {
     let (low, high) = (rule.low.map(i128::from), rule.high.map(i128::from));
     let margin = |threshold: i128| {
         let margin = threshold * 2 / 1000;

@@ -59,6 +59,12 @@ impl Service {
         })
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `kill -9`.
     ///
     /// # Errors
@@ -67,6 +73,98 @@ impl Service {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// `kill -STOP`: it is there, keeps its connections, and does nothing.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn pause(&self) -> anyhow::Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// `kill -CONT`: it goes on, not knowing that it was away.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        self.signal("-CONT")
+    }
+
+    /// `kill -TERM`: asks it to finish and end.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn terminate(&self) -> anyhow::Result<()> {
+        self.signal("-TERM")
+    }
+
+    /// Whether it has ended by itself, or because it was asked to.
+    ///
+    /// # Errors
+    /// If it ended with a failure.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        match self.child.try_wait()? {
+            None => Ok(false),
+            Some(status) if status.success() => Ok(true),
+            Some(status) => bail!(
+                "{} ended with {status}; its log: {}",
+                self.name,
+                self.log_tail(30)
+            ),
+        }
+    }
+
+    /// What it says at `/readyz`: whether it is ready, and the text. None while it does not answer.
+    pub async fn readiness(&self) -> Option<(bool, String)> {
+        let answer = self.get("readyz").await?;
+        let ready = answer.status().is_success();
+        Some((ready, answer.text().await.ok()?))
+    }
+
+    /// The value of a metric without labels at `/metrics`. None while there is none.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.get("metrics").await?.text().await.ok()?;
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    }
+
+    /// Its name, as given at the start.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All that it has logged, over all its starts.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The last lines of its log.
+    #[must_use]
+    pub fn log_tail(&self, lines: usize) -> String {
+        tail(&self.log, lines)
+    }
+
+    async fn get(&self, path: &str) -> Option<reqwest::Response> {
+        let url = format!("http://127.0.0.1:{}/{path}", self.admin_port);
+        let answer = reqwest::Client::new()
+            .get(url)
+            .timeout(Duration::from_secs(2))
+            .send();
+        answer.await.ok()
+    }
+
+    fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let status = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status()?;
+        if status.success() {
+            Ok(())
+        } else {
+            bail!("kill {signal} of {} failed", self.name)
+        }
     }
 
     /// Starts it again with the same settings.
@@ -87,7 +185,11 @@ impl Service {
         let start = tokio::time::Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended with {status}; its log: {}", self.name, tail(&self.log));
+                bail!(
+                    "{} ended with {status}; its log: {}",
+                    self.name,
+                    tail(&self.log, 30)
+                );
             }
             if let Ok(answer) = reqwest::get(&url).await
                 && answer.status().is_success()
@@ -98,7 +200,7 @@ impl Service {
                 bail!(
                     "{} is not ready after {patience:?}; its log: {}",
                     self.name,
-                    tail(&self.log)
+                    tail(&self.log, 30)
                 );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -117,10 +219,10 @@ fn spawn(program: &Path, settings: &[(String, String)], log: &Path) -> anyhow::R
         .with_context(|| format!("{} could not be started", program.display()))
 }
 
-fn tail(log: &Path) -> String {
+fn tail(log: &Path, count: usize) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(30)..].join("\n")
+    lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
 impl Drop for Service {

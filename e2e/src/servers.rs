@@ -1,11 +1,63 @@
 //! A private Kafka and MariaDB for one test.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
+
+/// A real Kafka of this test's own, stopped when dropped. Needs `TEST_SERVERS`, as `Servers` does.
+#[derive(Debug)]
+pub struct KafkaServer {
+    script: PathBuf,
+    folder: TempDir,
+    /// Where it is.
+    pub bootstrap_servers: String,
+}
+
+impl KafkaServer {
+    /// Starts it; takes some seconds.
+    ///
+    /// # Errors
+    /// If `TEST_SERVERS` is not set or the script fails.
+    pub fn start() -> anyhow::Result<Self> {
+        let (script, folder) = (script()?, folder()?);
+        run(&script, "start-kafka", folder.path())?;
+        let port = std::fs::read_to_string(folder.path().join("kafka.port"))?;
+        Ok(Self {
+            bootstrap_servers: format!("127.0.0.1:{}", port.trim()),
+            script,
+            folder,
+        })
+    }
+}
+
+impl Drop for KafkaServer {
+    fn drop(&mut self) {
+        // Its data goes with it: no need to let it end in order, which takes seconds.
+        if let Err(error) = run(&self.script, "kill-kafka", self.folder.path()) {
+            tracing::warn!(%error, "Kafka could not be stopped");
+        }
+    }
+}
+
+fn script() -> anyhow::Result<PathBuf> {
+    let path = std::env::var("TEST_SERVERS").context("TEST_SERVERS is not set; run make test")?;
+    Ok(PathBuf::from(path))
+}
+
+fn folder() -> anyhow::Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("stockalert-e2e-").tempdir()?)
+}
+
+fn run(script: &Path, command: &str, folder: &Path) -> anyhow::Result<()> {
+    let output = Command::new(script).arg(command).arg(folder).output()?;
+    if !output.status.success() {
+        bail!("{command} failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
 
 /// Real servers of this test's own, stopped when dropped. Needs `TEST_SERVERS`, the path of the script that starts them,
 /// which `make test` sets.
@@ -25,16 +77,8 @@ impl Servers {
     /// # Errors
     /// If `TEST_SERVERS` is not set or the script fails.
     pub fn start() -> anyhow::Result<Self> {
-        let script =
-            PathBuf::from(std::env::var("TEST_SERVERS").context("TEST_SERVERS is not set; run make test")?);
-        let folder = tempfile::Builder::new().prefix("stockalert-e2e-").tempdir()?;
-        let output = Command::new(&script).arg("start").arg(folder.path()).output()?;
-        if !output.status.success() {
-            bail!(
-                "the servers did not start: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-        }
+        let (script, folder) = (script()?, folder()?);
+        run(&script, "start", folder.path())?;
         let settings = std::fs::read_to_string(folder.path().join("env"))?;
         let settings: HashMap<&str, String> = settings
             .lines()
@@ -76,15 +120,7 @@ impl Servers {
     /// # Errors
     /// If it fails.
     pub fn command(&self, command: &str) -> anyhow::Result<()> {
-        let status = Command::new(&self.script)
-            .arg(command)
-            .arg(self.folder.path())
-            .status()?;
-        if status.success() {
-            Ok(())
-        } else {
-            bail!("{command} failed")
-        }
+        run(&self.script, command, self.folder.path())
     }
 }
 

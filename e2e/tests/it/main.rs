@@ -1,10 +1,13 @@
 //! A day of trades through real servers into users' chats, compared with the oracle.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "tests fail by panicking and print what they measured"
 )]
 
+mod engine;
+mod engine_run;
 mod settings;
 mod system;
 

@@ -14,17 +14,23 @@ use proto::v1::{NewRule, RegisterUserRequest};
 use service::codec::{decode_alert, decode_quote};
 use service::topics::{ALERTS, QUOTES, RULES};
 use tempfile::TempDir;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tonic::transport::Channel;
 
 const USERS: usize = 100;
 /// Machines are shared: everything is waited for, and for long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+static TURN: RwLock<()> = RwLock::const_new(());
+
 /// Real servers and eight processes a test are enough for one machine.
-pub(crate) async fn one_at_a_time() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::const_new(());
-    TURN.lock().await
+pub(crate) async fn one_at_a_time() -> RwLockWriteGuard<'static, ()> {
+    TURN.write().await
+}
+
+/// For tests that mostly wait for timeouts: beside others of their kind.
+pub(crate) async fn beside_others() -> RwLockReadGuard<'static, ()> {
+    TURN.read().await
 }
 
 pub(crate) fn kills() -> u32 {

@@ -1,0 +1,197 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cqrs::domain::Timestamp;
+use e2e::alert_comparison::Comparison;
+use e2e::day::SplitMix;
+use e2e::feed::{Feed, FeedControl, Load};
+use e2e::log;
+use e2e::process::Service;
+use e2e::servers::KafkaServer;
+use service::config::KafkaArgs;
+use service::kafka::Kafka;
+use service::topics::{ALERTS, QUOTES, RULES};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+const PARTITIONS: i32 = 12;
+/// Machines are shared: everything is waited for, and for long.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The sizes that show the promises take half an hour; smaller ones take part in `make test`.
+pub(crate) fn is_full() -> bool {
+    std::env::var("E2E_FULL").is_ok_and(|full| full == "1")
+}
+
+/// Alert systems alone, as processes on a real Kafka, fed with quotes and rule changes.
+pub(crate) struct EngineRun {
+    // Dropped in this order: instances before their server.
+    pub(crate) instances: Vec<Service>,
+    feed: Option<JoinHandle<anyhow::Result<Feed>>>,
+    pub(crate) control: Arc<FeedControl>,
+    kafka: KafkaServer,
+    folder: TempDir,
+    pub(crate) random: SplitMix,
+    awakenings: Vec<Timestamp>,
+    started: Instant,
+    load: Load,
+}
+
+impl EngineRun {
+    /// Writes the first rules, starts the instances, and lets quotes flow once they know the rules.
+    pub(crate) async fn start(instances: usize, load: Load) -> Self {
+        let kafka = KafkaServer::start().unwrap();
+        let settings = KafkaArgs::plain(kafka.bootstrap_servers.clone(), PARTITIONS).settings();
+        let topics = Kafka::connect(&settings).await.unwrap();
+        let feed = Feed::start(&topics, &kafka.bootstrap_servers, load, 1)
+            .await
+            .unwrap();
+        let mut run = Self {
+            instances: Vec::new(),
+            feed: None,
+            control: Arc::default(),
+            kafka,
+            folder: tempfile::tempdir().unwrap(),
+            random: SplitMix(4),
+            awakenings: Vec::new(),
+            started: Instant::now(),
+            load,
+        };
+        for _ in 0..instances {
+            run.join();
+        }
+        run.all_ready().await;
+        run.until("the first rules are applied", |run| run.lag(RULES) == 0)
+            .await;
+        run.say(&format!("{instances} instances know the rules"));
+        run.feed = Some(tokio::spawn(feed.run(Arc::clone(&run.control))));
+        run
+    }
+
+    /// One more instance.
+    pub(crate) fn join(&mut self) {
+        let name = format!("alert-system-{}", self.instances.len());
+        let broker = ("KAFKA_BOOTSTRAP_SERVERS", self.kafka.bootstrap_servers.clone());
+        let instance = Service::start(&name, "alert-system", &[broker], self.folder.path()).unwrap();
+        self.instances.push(instance);
+    }
+
+    pub(crate) async fn all_ready(&mut self) {
+        for instance in &mut self.instances {
+            instance.ready(PATIENCE).await.unwrap();
+        }
+    }
+
+    pub(crate) fn any_instance(&mut self) -> usize {
+        usize::try_from(self.random.below(self.instances.len() as u64)).unwrap()
+    }
+
+    pub(crate) async fn sleep_up_to(&mut self, limit: Duration) {
+        let limit = u64::try_from(limit.as_millis()).unwrap();
+        tokio::time::sleep(Duration::from_millis(self.random.below(limit))).await;
+    }
+
+    /// Until so many of all quotes are written.
+    pub(crate) async fn until_share(&mut self, part: u64, of: u64) {
+        let quotes = self.load.quotes * part / of;
+        self.until("the next fault is due", |run| run.control.quotes() >= quotes)
+            .await;
+    }
+
+    /// Wakes a paused instance.
+    pub(crate) fn resume(&mut self, instance: usize) {
+        self.awakenings.push(Timestamp::now());
+        self.instances[instance].resume().unwrap();
+    }
+
+    pub(crate) fn lag(&self, topic: service::topics::Topic) -> i64 {
+        log::lag(&self.kafka.bootstrap_servers, "alert-system", topic).unwrap()
+    }
+
+    pub(crate) async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        while !done(self) {
+            if self.feed.as_ref().is_some_and(JoinHandle::is_finished) && !self.is_written() {
+                self.take_feed().await;
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "waited {PATIENCE:?} in vain until {what}\n{}",
+                self.log_tails()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn is_written(&self) -> bool {
+        self.control.quotes() >= self.load.quotes && self.control.edits() >= self.load.edits
+    }
+
+    async fn take_feed(&mut self) -> Feed {
+        let fed = self.feed.take().unwrap().await.unwrap();
+        fed.unwrap_or_else(|error| panic!("the feed failed: {error:#}\n{}", self.log_tails()))
+    }
+
+    /// All that is wanted is written, evaluated and committed. Ends the feed.
+    pub(crate) async fn settle(&mut self) -> Feed {
+        self.control.finish();
+        let feed = self.take_feed().await;
+        self.until("all quotes are evaluated", |run| run.lag(QUOTES) == 0)
+            .await;
+        feed
+    }
+
+    /// Ends all instances as a supervisor would, and starts them again: each partition's state is restored.
+    pub(crate) async fn restart_all(&mut self) {
+        for instance in &self.instances {
+            instance.terminate().unwrap();
+        }
+        for instance in &mut self.instances {
+            while !instance.has_ended().unwrap() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            instance.start_again().unwrap();
+        }
+        self.all_ready().await;
+    }
+
+    pub(crate) fn compare_with_the_oracle(&self, feed: &Feed, name: &str) {
+        let quotes = log::read_all(&self.kafka.bootstrap_servers, QUOTES).unwrap();
+        let alerts = log::read_all(&self.kafka.bootstrap_servers, ALERTS).unwrap();
+        let histories = feed.histories();
+        let found = Comparison::of(&histories, &quotes, &alerts, &self.awakenings).unwrap();
+        self.say(&format!(
+            "{name}: {} quotes, {} rules, {} rule changes; oracle {} alerts, topic {} ({} repeats, {} outdated)",
+            quotes.len(),
+            histories.len(),
+            self.control.edits(),
+            found.expected,
+            found.records,
+            found.repeats,
+            found.outdated,
+        ));
+        if let Err(problems) = found.verdict() {
+            panic!("{name}: {problems}\n{}", self.log_tails());
+        }
+        if self.awakenings.is_empty() {
+            // Only an instance that does not know that it has lost its partitions may write what another wrote before.
+            assert_eq!(found.repeats, 0, "{name}: an alert was written twice");
+        }
+    }
+
+    pub(crate) fn say(&self, what: &str) {
+        println!(
+            "{:6.1} s, quote {}, rule change {}: {what}",
+            self.started.elapsed().as_secs_f64(),
+            self.control.quotes(),
+            self.control.edits()
+        );
+    }
+
+    fn log_tails(&self) -> String {
+        self.instances
+            .iter()
+            .map(|instance| format!("--- {}\n{}\n", instance.name(), instance.log_tail(15)))
+            .collect()
+    }
+}
