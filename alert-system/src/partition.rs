@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use cqrs::domain::Ticker;
 
-use crate::engine::Engine;
+use crate::engine::naive::Engine;
 
 /// One partition that this instance works on.
 #[derive(Debug)]

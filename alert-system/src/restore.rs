@@ -13,7 +13,8 @@ use service::kafka::{Kafka, KafkaError, Record};
 use service::topics::{ALERTS, RULES, TICKERS, Topic};
 
 use crate::acknowledgements::{AcknowledgedProducer, Write};
-use crate::engine::{Engine, RearmMargin};
+use crate::engine::RearmMargin;
+use crate::engine::naive::Engine;
 
 /// What was restored.
 #[derive(Debug)]

@@ -14,7 +14,8 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::acknowledgements::{AcknowledgedProducer, Write};
-use crate::engine::{QuoteFate, RearmMargin, RuleEffect};
+use crate::engine::RearmMargin;
+use crate::engine::naive::{QuoteFate, RuleEffect};
 use crate::partition::Partition;
 use crate::rebalance::{Rebalance, RebalanceContext};
 use crate::restore::restore;

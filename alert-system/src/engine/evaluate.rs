@@ -13,14 +13,46 @@ impl RearmMargin {
         Self { permille }
     }
 
-    /// In units of 1e-8: `floor(threshold * permille / 1000)`, at most `floor((high - low) / 2)` where both are set.
-    fn units(self, threshold: Price, range: Range) -> i64 {
-        let margin = i128::from(threshold.units()) * i128::from(self.permille) / 1_000;
-        let most = match (range.low(), range.high()) {
+    /// In units of 1e-8: `floor(threshold * permille / 1000)`.
+    fn of(self, threshold: i64) -> i64 {
+        let margin = i128::from(threshold) * i128::from(self.permille) / 1_000;
+        i64::try_from(margin).unwrap_or(i64::MAX)
+    }
+
+    /// At most half of a range with both thresholds.
+    fn most(range: Range) -> i64 {
+        match (range.low(), range.high()) {
             (Some(low), Some(high)) => (high.units() - low.units()) / 2,
             _ => i64::MAX,
-        };
-        i64::try_from(margin).unwrap_or(i64::MAX).min(most)
+        }
+    }
+
+    /// Whether the range is wide enough for the whole margin on both sides.
+    pub(super) fn is_uncapped(self, range: Range) -> bool {
+        let widest = range
+            .high()
+            .or(range.low())
+            .map_or(0, |threshold| self.of(threshold.units()));
+        widest <= Self::most(range)
+    }
+
+    /// The highest price that ends an episode above. Always below the threshold, also where the margin is nothing: a
+    /// price on the threshold is outside.
+    pub(super) fn rearms_below(self, range: Range) -> Option<i64> {
+        let high = range.high()?.units();
+        Some(high - self.of(high).min(Self::most(range)).max(1))
+    }
+
+    /// The lowest price that ends an episode below; none where no price is so high.
+    pub(super) fn rearms_above(self, range: Range) -> Option<i64> {
+        let low = range.low()?.units();
+        low.checked_add(self.of(low).min(Self::most(range)).max(1))
+    }
+
+    /// As `rearms_below`, for a threshold whose margin is uncapped. Also for thresholds of the low side, as negative
+    /// numbers. Grows with the threshold.
+    pub(super) fn rearms_at(self, key: i64) -> i64 {
+        key.saturating_sub(self.of(key.abs()).max(1))
     }
 }
 
@@ -28,28 +60,19 @@ impl RearmMargin {
 /// `low`: below; back inside by the margin: in; otherwise it stays.
 #[must_use]
 pub fn side_after(range: Range, margin: RearmMargin, before: Side, price: Price) -> Side {
+    let units = price.units();
     match (range.side_of(price), before) {
         (Side::Above, _) => Side::Above,
         (Side::Below, _) => Side::Below,
-        (Side::In, Side::Above) if !is_back_below(range, margin, price) => Side::Above,
-        (Side::In, Side::Below) if !is_back_above(range, margin, price) => Side::Below,
+        (Side::In, Side::Above) if margin.rearms_below(range).is_some_and(|back| units > back) => Side::Above,
+        (Side::In, Side::Below)
+            if range.low().is_some() && margin.rearms_above(range).is_none_or(|back| units < back) =>
+        {
+            Side::Below
+        }
         (Side::In, _) => Side::In,
     }
 }
-
-fn is_back_below(range: Range, margin: RearmMargin, price: Price) -> bool {
-    range
-        .high()
-        .is_none_or(|high| price.units() <= high.units() - margin.units(high, range))
-}
-
-fn is_back_above(range: Range, margin: RearmMargin, price: Price) -> bool {
-    // The sum of two positive numbers, of which one is at most a tenth of the other, can pass the largest.
-    range
-        .low()
-        .is_none_or(|low| price.units() >= low.units().saturating_add(margin.units(low, range)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
