@@ -29,9 +29,10 @@ test: install compose lint build ## every check and every test, on private Kafka
 e2e: install build ## the whole-system tests alone, with their output
 	deploy/local/with-servers cargo test -p e2e -- --ignored --nocapture
 
-bench: install ## quote to alert in numbers, beside what the broker alone takes
+bench: install ## speed in numbers, beside the broker and the client alone; QUICK=1 for rough ones in two minutes
 	cargo build --release -p alert-system -p e2e --bins
-	STOCKALERT_BIN_DIR=$(CURDIR)/target/release deploy/local/with-servers target/release/bench
+	cargo bench -p alert-system --bench engine $(if $(QUICK),-- --quick)
+	STOCKALERT_BIN_DIR=$(CURDIR)/target/release deploy/local/with-servers target/release/bench $(if $(QUICK),--quick)
 
 stack: install build ## Kafka, MariaDB and every service as its own process, until Ctrl-C; data in .stack/
 	deploy/local/stack

@@ -1,0 +1,124 @@
+use std::time::{Duration, Instant};
+
+/// Says what the benchmarks are at.
+pub(crate) struct Progress {
+    start: Instant,
+}
+
+impl Progress {
+    pub(crate) fn start() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    pub(crate) fn say(&self, what: &str) {
+        println!("[{:6.1} s] {what}", self.start.elapsed().as_secs_f64());
+    }
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) unit: &'static str,
+    pub(crate) measured: f64,
+    pub(crate) baseline: f64,
+    /// What the ratio may be.
+    pub(crate) bar: f64,
+    /// What else was seen.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Prints the machine, the table, and what else was seen.
+pub(crate) fn print(rows: &[Row]) {
+    println!("\n{}\n", machine());
+    println!(
+        "{:<42} {:>12} {:>12} {:>7} {:>7}  met?",
+        "", "measured", "baseline", "ratio", "bar"
+    );
+    for row in rows {
+        let ratio = row.measured / row.baseline;
+        let number = |value: f64| format!("{value:.*} {}", if value < 100.0 { 2 } else { 0 }, row.unit);
+        println!(
+            "{:<42} {:>12} {:>12} {ratio:>7.2} {:>7}  {}",
+            row.name,
+            number(row.measured),
+            number(row.baseline),
+            format!("<= {}", row.bar),
+            verdict(ratio, row.bar)
+        );
+    }
+    println!();
+    for note in rows.iter().flat_map(|row| &row.notes) {
+        println!("{note}");
+    }
+}
+
+fn verdict(ratio: f64, bar: f64) -> String {
+    if ratio <= bar {
+        "yes".into()
+    } else {
+        format!("no, {:.0} % above", (ratio / bar - 1.0) * 100.0)
+    }
+}
+
+/// Of at least one.
+pub(crate) fn median(durations: &[Duration]) -> Duration {
+    at(durations, 500)
+}
+
+/// The duration that so many thousandths are not longer than.
+pub(crate) fn at(durations: &[Duration], permille: usize) -> Duration {
+    let mut sorted = durations.to_vec();
+    sorted.sort();
+    let index = (sorted.len() * permille).div_ceil(1_000).saturating_sub(1);
+    sorted.get(index).copied().unwrap_or_default()
+}
+
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let cpu_info = read("/proc/cpuinfo");
+    let model = cpu_info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or("unknown CPU", |(_, model)| model.trim());
+    let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
+    format!(
+        "{cores} cores ({model}), Linux {}, Kafka {}, librdkafka {librdkafka}",
+        read("/proc/sys/kernel/osrelease").trim(),
+        kafka_version().unwrap_or_else(|| "of unknown version".into())
+    )
+}
+
+/// From the jars of the broker that `deploy/local/servers` starts.
+fn kafka_version() -> Option<String> {
+    let script = std::env::var("TEST_SERVERS").ok()?;
+    let jars = std::path::Path::new(&script).parent()?.join("target/lib");
+    let names = jars.read_dir().ok()?.flatten().map(|jar| jar.file_name());
+    names.into_iter().find_map(|name| {
+        let version = name.to_str()?.strip_prefix("kafka-clients-")?;
+        Some(version.strip_suffix(".jar")?.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_of_the_nearest_rank() {
+        let durations: Vec<Duration> = (1..=100).rev().map(Duration::from_millis).collect();
+        assert_eq!(at(&durations, 990), Duration::from_millis(99));
+        assert_eq!(at(&durations, 1_000), Duration::from_millis(100));
+        assert_eq!(median(&durations[..3]), Duration::from_millis(99));
+        assert_eq!(median(&durations[..1]), Duration::from_millis(100));
+    }
+
+    #[test]
+    fn a_missed_bar_says_by_how_much() {
+        assert_eq!(verdict(1.3, 1.3), "yes");
+        assert_eq!(verdict(1.95, 1.3), "no, 50 % above");
+    }
+}
