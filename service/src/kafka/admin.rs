@@ -35,6 +35,14 @@ pub(super) async fn ensure_topics(settings: &KafkaSettings, timeout: Duration) -
     Ok(partitions)
 }
 
+/// Partition counts of all topics that exist; creates none.
+pub(super) async fn existing_topics(
+    settings: &KafkaSettings,
+    timeout: Duration,
+) -> Result<BTreeMap<String, i32>, KafkaError> {
+    partition_counts(&Arc::new(base_config(settings).create()?), settings, timeout).await
+}
+
 async fn wait_until_all_exist(
     admin: &Arc<AdminClient<DefaultClientContext>>,
     settings: &KafkaSettings,

@@ -2,7 +2,7 @@
 
 mod admin;
 mod consumer;
-mod dead_letters;
+pub mod dead_letters;
 mod embedded;
 mod producer;
 mod record;

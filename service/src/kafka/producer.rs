@@ -61,8 +61,13 @@ impl Acknowledgement {
     /// # Errors
     /// If it was given up after the producer's message timeout.
     pub async fn wait(self) -> Result<(), KafkaError> {
+        self.wait_for_offset().await.map(drop)
+    }
+
+    /// As `wait`; returns where in its partition the record is.
+    pub(super) async fn wait_for_offset(self) -> Result<i64, KafkaError> {
         match self.delivery.await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(delivery)) => Ok(delivery.offset),
             Ok(Err((error, _))) => Err(KafkaError::NotAcknowledged {
                 topic: self.topic,
                 reason: error.to_string(),

@@ -1,6 +1,8 @@
 //! The Kafka clients against the embedded broker.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod dead_letters;
+
 use std::time::Duration;
 
 use cqrs::domain::Ticker;

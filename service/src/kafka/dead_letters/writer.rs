@@ -1,7 +1,7 @@
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::FutureRecord;
 
-use super::{KafkaError, Producer, Record};
+use super::letter::{header, headers};
+use crate::kafka::{KafkaError, Producer, Record};
 use crate::topics::DEAD_LETTERS;
 
 /// Where records go that can't be decoded or handled, with their origin, so that the work goes on.
@@ -33,23 +33,14 @@ impl DeadLetters {
             .timestamp
             .map_or(String::new(), |time| (time.as_micros() / 1_000).to_string());
         let error: String = error.chars().take(Self::MAX_ERROR).collect();
-        let headers = [
-            ("topic", record.topic),
-            ("partition", &partition),
-            ("offset", &offset),
-            ("timestamp", &timestamp),
-            ("group", self.group),
-            ("error", &error),
-        ];
-        let headers = headers.iter().fold(
-            OwnedHeaders::new_with_capacity(headers.len()),
-            |all, (key, value)| {
-                all.insert(Header {
-                    key,
-                    value: Some(*value),
-                })
-            },
-        );
+        let headers = headers(&[
+            (header::TOPIC, record.topic),
+            (header::PARTITION, &partition),
+            (header::OFFSET, &offset),
+            (header::TIMESTAMP, &timestamp),
+            (header::GROUP, self.group),
+            (header::ERROR, &error),
+        ]);
         let mut letter: FutureRecord<'_, [u8], [u8]> =
             FutureRecord::to(DEAD_LETTERS.name).partition(0).headers(headers);
         if let Some(key) = &record.key {

@@ -1,0 +1,107 @@
+use cqrs::domain::Ticker;
+
+use crate::codec::{DecodeError, decode_alert, decode_quote, decode_rule, decode_rule_key, decode_ticker};
+use crate::topics::{ALERTS, QUOTES, RULES, TICKERS, Topic};
+
+/// The topics whose records can become dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Rules,
+    Quotes,
+    Alerts,
+    Tickers,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Rules, Self::Quotes, Self::Alerts, Self::Tickers];
+
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.topic().name == name)
+    }
+
+    pub(super) const fn topic(self) -> Topic {
+        match self {
+            Self::Rules => RULES,
+            Self::Quotes => QUOTES,
+            Self::Alerts => ALERTS,
+            Self::Tickers => TICKERS,
+        }
+    }
+}
+
+/// What a record says, as far as its place in the topic goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    /// The rule or ticker that it is about.
+    pub(super) identity: String,
+    /// Says the partition; a tombstone does not know it.
+    pub(super) ticker: Option<Ticker>,
+    /// Which of two records about the same is newer.
+    pub(super) position: Position,
+}
+
+/// Compares records about one rule or ticker as the readers of their topic do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Position {
+    /// Numbers, the most significant first.
+    At([i64; 3]),
+    /// Deleted, for good: newer than everything.
+    Deleted,
+}
+
+impl Content {
+    /// Reads a record as the consumers of its topic do, and at least as strictly.
+    pub(super) fn of(kind: Kind, key: Option<&[u8]>, payload: Option<&[u8]>) -> Result<Self, DecodeError> {
+        match kind {
+            Kind::Rules | Kind::Alerts => Self::of_rule(kind, key, payload),
+            Kind::Quotes => {
+                let quote = decode_quote(payload.ok_or(DecodeError::Empty)?)?;
+                Ok(Self {
+                    identity: quote.ticker.to_string(),
+                    position: Position::At([quote.event_time.as_micros(), 0, 0]),
+                    ticker: Some(quote.ticker),
+                })
+            }
+            Kind::Tickers => {
+                let mark = decode_ticker(payload.ok_or(DecodeError::Empty)?)?;
+                if key != Some(mark.ticker.as_str().as_bytes()) {
+                    return Err(DecodeError::Key);
+                }
+                Ok(Self {
+                    identity: mark.ticker.to_string(),
+                    position: Position::At([mark.offset, 0, 0]),
+                    ticker: Some(mark.ticker),
+                })
+            }
+        }
+    }
+
+    /// Records whose key is a rule's id.
+    fn of_rule(kind: Kind, key: Option<&[u8]>, payload: Option<&[u8]>) -> Result<Self, DecodeError> {
+        let id = decode_rule_key(key)?;
+        let Some(payload) = payload else {
+            return Ok(Self {
+                identity: id.to_string(),
+                ticker: None,
+                position: Position::Deleted,
+            });
+        };
+        let (rule_id, ticker, position) = if kind == Kind::Rules {
+            let rule = decode_rule(payload)?;
+            (rule.rule_id, rule.ticker, [rule.version.get(), 0, 0])
+        } else {
+            let alert = decode_alert(payload)?;
+            let position = alert.position;
+            let numbers = [position.version.get(), position.generation, position.offset];
+            (alert.rule_id, alert.ticker, numbers)
+        };
+        if rule_id != id {
+            return Err(DecodeError::Key);
+        }
+        Ok(Self {
+            identity: id.to_string(),
+            ticker: Some(ticker),
+            position: Position::At(position),
+        })
+    }
+}
