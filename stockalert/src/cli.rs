@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use cqrs::domain::{ReminderInterval, Timestamp};
 use proto::v1;
 
+use crate::dead_letters::DeadLettersCommand;
 use crate::up::UpArgs;
 
 /// Price alerts in Telegram: say which prices are normal for a stock, and hear of it when they are not.
@@ -32,21 +33,24 @@ const HELP: &str = "\
 {usage-heading} {usage}
 
 Start here:
-  up        Run everything in this process: no server, no account; `up --demo` shows it
-  register  Register with an e-mail address
+  up            Run everything in this process: no server, no account; `up --demo` shows it
+  register      Register with an e-mail address
 
 Rules and prices:
-  rule      Add, list, edit and remove rules
-  price     Show the latest price of a ticker
-  average   Show the mean price of a ticker
-  alerts    List past alerts
-  watch     Follow new alerts and prices until Ctrl-C
+  rule          Add, list, edit and remove rules
+  price         Show the latest price of a ticker
+  average       Show the mean price of a ticker
+  alerts        List past alerts
+  watch         Follow new alerts and prices until Ctrl-C
 
 Your account:
-  settings  Show or change the time between reminders and the e-mail address
-  link      Get a new link that connects a Telegram chat
-  token     Replace the API token
-  user      Delete your account
+  settings      Show or change the time between reminders and the e-mail address
+  link          Get a new link that connects a Telegram chat
+  token         Replace the API token
+  user          Delete your account
+
+For operators (needs Kafka, not the server):
+  dead-letters  List, show and replay records that the services could not handle
 
 Options:
 {options}
@@ -97,6 +101,9 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     /// Run everything in this process
     Up(Box<UpArgs>),
+    /// List, show and replay records that the services could not handle
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
     #[command(flatten)]
     Client(ClientCommand),
 }

@@ -3,6 +3,7 @@
 mod cli;
 mod client;
 mod connection;
+mod dead_letters;
 mod failure;
 mod profile;
 mod screen;
@@ -37,6 +38,9 @@ pub fn main() -> ExitCode {
     let json = cli.global.json;
     let result = match cli.command {
         Command::Up(args) => up::run(*args),
+        Command::DeadLetters(command) => {
+            block_on(dead_letters::run(command, json)).map(|()| ExitCode::SUCCESS)
+        }
         Command::Client(command) => block_on(client::run(command, cli.global)).map(|()| ExitCode::SUCCESS),
     };
     match result {

@@ -7,7 +7,8 @@ const GAP: &str = "  ";
 const NARROWEST: usize = 16;
 
 /// Rows under a header. Columns without content are left out, the last column wraps, and where the others alone are
-/// wider than the terminal, each row becomes a block of `NAME value` lines: nothing is ever cut, ids can be copied.
+/// wider than the terminal, each row becomes a block of `NAME value` lines: ids can be copied, and nothing is cut but
+/// what its column says may be.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     columns: Vec<Column>,
@@ -18,6 +19,8 @@ pub(crate) struct Table {
 struct Column {
     name: &'static str,
     right: bool,
+    /// A text too long for the terminal is cut, not wrapped; in the last column only.
+    cut: bool,
 }
 
 /// The text of one field.
@@ -43,11 +46,13 @@ impl<T: AsRef<str>> From<T> for Cell {
 }
 
 impl Table {
-    /// Columns in order; a name that starts with `>` makes a column of numbers, aligned to the right.
+    /// Columns in order; a name that starts with `>` makes a column of numbers, aligned to the right, and one that starts
+    /// with `~` a last column whose texts are cut where they are longer than the line.
     pub(crate) fn new<const N: usize>(columns: [&'static str; N]) -> Self {
-        let column = |name: &'static str| match name.strip_prefix('>') {
-            Some(name) => Column { name, right: true },
-            None => Column { name, right: false },
+        let column = |name: &'static str| Column {
+            name: name.trim_start_matches(['>', '~']),
+            right: name.starts_with('>'),
+            cut: name.starts_with('~'),
         };
         Self {
             columns: columns.into_iter().map(column).collect(),
@@ -71,7 +76,9 @@ impl Table {
         let taken: usize = others.iter().map(|&i| self.width(i) + GAP.len()).sum();
         let last_width = match width {
             Some(width) if taken + self.width(last) > width => {
-                if taken + NARROWEST > width || self.rows.iter().any(|row| unbreakable(&row[last].text)) {
+                let cut = self.columns[last].cut;
+                let unbreakable = !cut && self.rows.iter().any(|row| unbreakable(&row[last].text));
+                if unbreakable || taken + NARROWEST > width {
                     return self.render_blocks(&shown, colour);
                 }
                 width - taken
@@ -87,7 +94,12 @@ impl Table {
                 line.push_str(&self.padded(i, &row[i], self.width(i), colour));
                 line.push_str(GAP);
             }
-            for (n, part) in wrap(&row[last].text, last_width).iter().enumerate() {
+            let parts = if self.columns[last].cut {
+                vec![cut(&row[last].text, last_width)]
+            } else {
+                wrap(&row[last].text, last_width)
+            };
+            for (n, part) in parts.iter().enumerate() {
                 if n > 0 {
                     line = " ".repeat(taken);
                 }
@@ -142,6 +154,21 @@ impl Table {
 /// Ids: a long word that wrapping would cut.
 fn unbreakable(text: &str) -> bool {
     text.width() > NARROWEST && !text.contains(' ')
+}
+
+/// At most `width` columns of a text; a cut one ends with a mark.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for c in text.chars() {
+        if short.width() + c.width().unwrap_or(0) >= width {
+            break;
+        }
+        short.push(c);
+    }
+    short + "\u{2026}"
 }
 
 /// Lines of at most `width` columns, broken at spaces; a longer word is broken anywhere.
@@ -217,6 +244,19 @@ mod tests {
                                         quarterly report
                                         disappoints 株価
         ");
+    }
+
+    #[test]
+    fn a_column_that_may_be_cut_is_cut_to_the_terminal() {
+        let mut table = Table::new(["ID", "~ERROR"]);
+        table.row(["7".into(), "the value is not 株価 of this topic".into()]);
+        let text = table.render(Some(24), false);
+        assert!(text.lines().all(|line| line.width() <= 24), "{text}");
+        insta::assert_snapshot!(text, @r"
+        ID  ERROR
+        7   the value is not 株…
+        ");
+        assert!(table.render(None, false).ends_with("of this topic\n"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The program as people and scripts meet it: its output, its exit codes, and `up --demo` as a whole.
 
 mod client;
+mod dead_letters;
 mod demo;
 mod program;
 mod stub;

@@ -54,7 +54,12 @@ impl Home {
 
     /// Runs to the end.
     pub(crate) fn run(&self, args: &[&str]) -> Run {
-        Run::from(self.command(args).output().expect("the program starts"))
+        Self::finish(&mut self.command(args))
+    }
+
+    /// Runs a prepared command to its end, without a terminal.
+    pub(crate) fn finish(command: &mut Command) -> Run {
+        Run::from(command.output().expect("the program starts"))
     }
 
     /// Runs with `--json`; the answer is its only output.
