@@ -1,20 +1,97 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::Thread;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
-use rdkafka::{ClientConfig, ClientContext};
+use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientConfig, ClientContext, Message as _};
 use service::TraceParent;
 use service::kafka::KafkaError;
 use service::topics::Topic;
 
-/// Writes records from one thread and lets it wait until all of them are acknowledged.
-pub(crate) struct AcknowledgedProducer {
-    client: ThreadedProducer<Acknowledgements>,
-    sent: u64,
+/// Records whose acknowledgements are counted together. The reports of different partitions come in any order, so that one
+/// count over all could never be waited for while more is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Alerts of every second checkpoint ...
+    AlertsEven,
+    /// ... and of those in between.
+    AlertsOdd,
+    /// Tickers' records.
+    Marks,
+}
+
+impl Lane {
+    const ALL: [Self; 3] = [Self::AlertsEven, Self::AlertsOdd, Self::Marks];
+
+    const fn index(self) -> usize {
+        match self {
+            Self::AlertsEven => 0,
+            Self::AlertsOdd => 1,
+            Self::Marks => 2,
+        }
+    }
+}
+
+/// Counts what is written and not yet on all in-sync replicas. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lanes {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    outstanding: [AtomicUsize; Lane::ALL.len()],
+    failed: AtomicBool,
+    failure: Mutex<Option<KafkaError>>,
+}
+
+impl Lanes {
+    /// How many records of the lane are not acknowledged.
+    pub(crate) fn outstanding(&self, lane: Lane) -> usize {
+        self.shared.outstanding[lane.index()].load(Ordering::Acquire)
+    }
+
+    /// How many alerts are not acknowledged.
+    pub(crate) fn outstanding_alerts(&self) -> usize {
+        self.outstanding(Lane::AlertsEven) + self.outstanding(Lane::AlertsOdd)
+    }
+
+    /// A record is about to be written.
+    pub(crate) fn begin(&self, lane: Lane) {
+        self.shared.outstanding[lane.index()].fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A record is on all in-sync replicas, or was never handed to the client.
+    pub(crate) fn end(&self, lane: Lane) {
+        self.shared.outstanding[lane.index()].fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// A record was given up: its lane never gets empty again, so that nothing that rests on it is committed.
+    pub(crate) fn fail(&self, error: KafkaError) {
+        self.shared
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(error);
+        self.shared.failed.store(true, Ordering::Release);
+    }
+
+    /// # Errors
+    /// If a record was given up.
+    pub(crate) fn check(&self) -> Result<(), KafkaError> {
+        if !self.shared.failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let failure = self
+            .shared
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        Err(failure.unwrap_or(KafkaError::Ended))
+    }
 }
 
 /// One record to write, to the partition that its owner works on.
@@ -22,38 +99,38 @@ pub(crate) struct AcknowledgedProducer {
 pub(crate) struct Write<'a> {
     pub(crate) topic: Topic,
     pub(crate) partition: i32,
-    pub(crate) key: &'a str,
+    pub(crate) key: &'a [u8],
     pub(crate) payload: Option<&'a [u8]>,
     pub(crate) trace: Option<TraceParent>,
 }
 
-/// Counts delivery reports. `flush` would not do: its success does not mean delivered, and it waits in steps of 100 ms.
-#[derive(Clone)]
-struct Acknowledgements {
-    acknowledged: Arc<AtomicU64>,
-    failure: Arc<Mutex<Option<(String, String)>>>,
-    waiting: Thread,
+/// Writes records whose acknowledgements are counted by lane. (`flush` would not do: its success does not mean delivered,
+/// and it waits in steps of 100 ms.)
+pub(crate) struct Writer {
+    client: ThreadedProducer<DeliveryReports>,
+    lanes: Lanes,
 }
 
-impl AcknowledgedProducer {
-    /// For use by the thread that calls this.
-    pub(crate) fn create(config: &ClientConfig) -> Result<Self, KafkaError> {
-        let context = Acknowledgements {
-            acknowledged: Arc::default(),
-            failure: Arc::default(),
-            waiting: std::thread::current(),
-        };
+impl Writer {
+    pub(crate) fn create(config: &ClientConfig, lanes: &Lanes) -> Result<Self, ClientError> {
+        let reports = DeliveryReports { lanes: lanes.clone() };
         Ok(Self {
-            client: config.create_with_context(context)?,
-            sent: 0,
+            client: config.create_with_context(reports)?,
+            lanes: lanes.clone(),
         })
     }
 
-    /// Hands a record to the client, waiting while its queue is full.
-    pub(crate) fn write(&mut self, write: Write<'_>) -> Result<(), KafkaError> {
-        let mut record: BaseRecord<'_, str, [u8]> = BaseRecord::to(write.topic.name)
-            .partition(write.partition)
-            .key(write.key);
+    /// Hands a record to the client. While its queue is full, calls `waiting` every 2 ms.
+    pub(crate) fn write(
+        &self,
+        lane: Lane,
+        write: Write<'_>,
+        mut waiting: impl FnMut(),
+    ) -> Result<(), KafkaError> {
+        let mut record: BaseRecord<'_, [u8], [u8], usize> =
+            BaseRecord::with_opaque_to(write.topic.name, lane.index())
+                .partition(write.partition)
+                .key(write.key);
         if let Some(payload) = write.payload {
             record = record.payload(payload);
         }
@@ -65,64 +142,45 @@ impl AcknowledgedProducer {
             };
             record = record.headers(OwnedHeaders::new_with_capacity(1).insert(header));
         }
+        self.lanes.begin(lane);
         loop {
             match self.client.send(record) {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err((ClientError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
+                    self.lanes.check()?;
                     record = refused;
-                    std::thread::park_timeout(Duration::from_millis(2));
+                    waiting();
+                    std::thread::sleep(Duration::from_millis(2));
                 }
                 Err((error, _)) => return Err(error.into()),
             }
         }
-        self.sent += 1;
-        Ok(())
-    }
-
-    /// Waits until all records written so far are on all in-sync replicas.
-    ///
-    /// # Errors
-    /// If one was given up after the message timeout: nothing that rests on it may be committed.
-    pub(crate) fn wait_for_all(&self) -> Result<(), KafkaError> {
-        let context = self.client.context();
-        loop {
-            let failure = context
-                .failure
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
-            if let Some((topic, reason)) = failure {
-                let topic = service::topics::ALL
-                    .iter()
-                    .find(|known| known.name == topic)
-                    .map_or("?", |known| known.name);
-                return Err(KafkaError::NotAcknowledged { topic, reason });
-            }
-            if context.acknowledged.load(Ordering::Acquire) >= self.sent {
-                return Ok(());
-            }
-            // Each delivery report unparks this thread; the timeout only guards against a report that came in between.
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
     }
 }
 
-impl ClientContext for Acknowledgements {}
+struct DeliveryReports {
+    lanes: Lanes,
+}
 
-impl ProducerContext for Acknowledgements {
-    type DeliveryOpaque = ();
+impl ClientContext for DeliveryReports {}
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        match result {
-            Ok(_) => {
-                self.acknowledged.fetch_add(1, Ordering::Release);
-            }
-            Err((error, message)) => {
-                use rdkafka::Message as _;
-                let failure = (message.topic().to_owned(), error.to_string());
-                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+impl ProducerContext for DeliveryReports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, lane: usize) {
+        match (result, Lane::ALL.get(lane)) {
+            (Ok(_), Some(lane)) => self.lanes.end(*lane),
+            (Ok(_), None) => self.lanes.fail(KafkaError::Ended),
+            (Err((error, message)), _) => {
+                let topic = service::topics::ALL
+                    .iter()
+                    .find(|known| known.name == message.topic())
+                    .map_or("?", |known| known.name);
+                self.lanes.fail(KafkaError::NotAcknowledged {
+                    topic,
+                    reason: error.to_string(),
+                });
             }
         }
-        self.waiting.unpark();
     }
 }

@@ -1,12 +1,19 @@
 #![doc = include_str!("../README.md")]
 
 mod acknowledgements;
+mod checkpoint;
 mod config;
 pub mod engine;
+mod error;
+mod evaluator;
+mod group;
+mod lag;
+mod metrics;
 mod partition;
-mod rebalance;
+mod pressure;
 mod restore;
 mod run;
+mod watchdog;
 mod worker;
 
 pub use config::Config;

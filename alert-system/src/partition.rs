@@ -1,10 +1,20 @@
-use std::collections::HashSet;
+use crate::engine::Engine;
 
-use cqrs::domain::Ticker;
+/// One partition of the quotes topic that the group gave to this instance.
+#[derive(Debug)]
+pub(crate) enum Slot {
+    /// Its state is being read; its quotes are paused.
+    Restoring {
+        /// Which restore works on it: one that was cancelled may still have it done.
+        job: u64,
+        /// The first quote that came before the pause took hold and was dropped: reading goes back to it.
+        dropped: Option<i64>,
+    },
+    /// Its quotes are evaluated.
+    Ready(Box<Partition>),
+}
 
-use crate::engine::naive::Engine;
-
-/// One partition that this instance works on.
+/// A partition whose quotes are evaluated.
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub(crate) engine: Engine,
@@ -14,8 +24,54 @@ pub(crate) struct Partition {
     pub(crate) next_quote: Option<i64>,
     /// Where the tickers topic ended when it was read.
     pub(crate) tickers_end: i64,
-    /// Tickers whose last evaluated quote is newer than their record.
-    pub(crate) touched: HashSet<Ticker>,
-    /// Something was handled since the last commit.
+    /// Something was handled since the last checkpoint.
     pub(crate) uncommitted: bool,
+}
+
+/// This instance's partitions, by number: looked up for every quote.
+#[derive(Debug, Default)]
+pub(crate) struct Partitions {
+    slots: Vec<Option<Slot>>,
+}
+
+impl Partitions {
+    pub(crate) fn insert(&mut self, number: i32, slot: Slot) {
+        let Ok(index) = usize::try_from(number) else {
+            return;
+        };
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        self.slots[index] = Some(slot);
+    }
+
+    pub(crate) fn remove(&mut self, number: i32) -> Option<Slot> {
+        self.slots.get_mut(usize::try_from(number).ok()?)?.take()
+    }
+
+    pub(crate) fn get_mut(&mut self, number: i32) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::try_from(number).ok()?)?.as_mut()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i32, &Slot)> {
+        (0..)
+            .zip(&self.slots)
+            .filter_map(|(number, slot)| Some((number, slot.as_ref()?)))
+    }
+
+    pub(crate) fn ready(&self) -> impl Iterator<Item = (i32, &Partition)> {
+        self.iter().filter_map(|(number, slot)| match slot {
+            Slot::Ready(partition) => Some((number, partition.as_ref())),
+            Slot::Restoring { .. } => None,
+        })
+    }
+
+    pub(crate) fn ready_mut(&mut self) -> impl Iterator<Item = (i32, &mut Partition)> {
+        (0..)
+            .zip(&mut self.slots)
+            .filter_map(|(number, slot)| match slot {
+                Some(Slot::Ready(partition)) => Some((number, partition.as_mut())),
+                Some(Slot::Restoring { .. }) | None => None,
+            })
+    }
 }

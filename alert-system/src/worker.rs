@@ -1,365 +1,445 @@
-use std::collections::HashMap;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use cqrs::domain::{Alert, Timestamp};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::KafkaError as ClientError;
-use rdkafka::message::BorrowedMessage;
-use rdkafka::{Message as _, Offset, TopicPartitionList};
-use service::codec::{decode_quote, decode_rule, decode_rule_key, encode_alert, encode_ticker};
-use service::kafka::{DeadLetters, Kafka, KafkaError, Record};
-use service::topics::{ALERTS, QUOTES, RULES, TICKERS};
-use service::{ComponentHealth, TraceParent};
+use rdkafka::{Offset, TopicPartitionList};
+use service::ComponentHealth;
+use service::kafka::{DeadLetters, Kafka};
+use service::topics::{QUOTES, RULES, TICKERS};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::acknowledgements::{AcknowledgedProducer, Write};
+use crate::checkpoint::Offsets;
 use crate::engine::RearmMargin;
-use crate::engine::naive::{QuoteFate, RuleEffect};
-use crate::partition::Partition;
-use crate::rebalance::{Rebalance, RebalanceContext};
-use crate::restore::restore;
+use crate::error::Error;
+use crate::evaluator::{Evaluator, Progress};
+use crate::group::{GroupContext, Rebalance};
+use crate::lag::LagWatch;
+use crate::metrics;
+use crate::partition::{Partition, Slot};
+use crate::pressure::{Change, Pressure};
+use crate::restore::{Restored, Restores, Tools};
+use crate::watchdog::Beat;
 
 /// The consumer group that shares the partitions of the quotes topic.
 pub(crate) const GROUP: &str = "alert-system";
 
-/// A commit is due after so many quotes ...
-const COMMIT_QUOTES: usize = 5_000;
-/// ... or so long after the first of them. What a crash makes the successor read again.
-const COMMIT_AFTER: Duration = Duration::from_millis(200);
-/// Records taken before rule changes, rebalances and commits are looked at again.
-const BURST: usize = 500;
+/// Records of one topic taken in one turn ...
+const BURST: usize = 1_000;
+/// ... and the longest that quotes may take of one.
+const BURST_TIME: Duration = Duration::from_millis(5);
 /// How long to wait for a quote when there is nothing else to do: bounds the delay of a rule change.
 const IDLE: Duration = Duration::from_millis(5);
+/// How long finishing the work may delay a rebalance. What is not committed by then is read again by the next owner.
+const REVOKE: Duration = Duration::from_secs(5);
+/// How long finishing the work may delay the end of the process.
+const SHUTDOWN: Duration = Duration::from_secs(8);
 
-/// Works on this instance's partitions, on one thread: the order of reads, evaluation, writes and commits is the order
-/// of the statements.
+/// What the worker needs.
+pub(crate) struct Setup {
+    pub(crate) kafka: Kafka,
+    pub(crate) margin: RearmMargin,
+    pub(crate) dead_letters: DeadLetters,
+    pub(crate) runtime: Handle,
+    pub(crate) health: ComponentHealth,
+    pub(crate) beat: Arc<Beat>,
+}
+
+/// Works on this instance's partitions, on one thread. A turn does a little of everything and waits for nothing.
 pub(crate) struct Worker {
-    kafka: Kafka,
-    margin: RearmMargin,
-    quotes: BaseConsumer<RebalanceContext>,
+    /// Shared only for the moment of a commit that is waited for.
+    quotes: Arc<BaseConsumer<GroupContext>>,
     rules: BaseConsumer,
-    producer: AcknowledgedProducer,
-    dead_letters: DeadLetters,
-    runtime: Handle,
+    evaluator: Evaluator,
+    restores: Restores,
+    pressure: Pressure,
+    lag: LagWatch,
     health: ComponentHealth,
-    partitions: HashMap<i32, Partition>,
-    handled: usize,
-    first_handled: Option<Instant>,
-    alerts: Vec<Alert>,
+    beat: Arc<Beat>,
+    /// The group has answered at least once.
+    joined: bool,
+    told: Instant,
 }
 
 impl Worker {
-    pub(crate) fn start(
-        kafka: Kafka,
-        margin: RearmMargin,
-        dead_letters: DeadLetters,
-        runtime: Handle,
-        health: ComponentHealth,
-    ) -> Result<Self, KafkaError> {
-        let quotes: BaseConsumer<RebalanceContext> = kafka
-            .consumer_config(GROUP)
-            .create_with_context(RebalanceContext::default())?;
+    pub(crate) fn start(setup: Setup) -> Result<Self, Error> {
+        let evaluator = Evaluator::start(&setup)?;
+        let mut config = setup.kafka.consumer_config(GROUP);
+        config
+            // A rebalance touches only the partitions that move.
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("statistics.interval.ms", "5000");
+        let quotes: BaseConsumer<GroupContext> = config.create_with_context(GroupContext::default())?;
         quotes.subscribe(&[QUOTES.name])?;
-        let rules = kafka.consumer_config("alert-system-rules").create()?;
-        // An alert waits for nobody. The timeout is longer than a broker takes to come back.
-        let producer =
-            AcknowledgedProducer::create(&kafka.producer_config(Duration::from_secs(120), Duration::ZERO))?;
+        let rules = setup.kafka.consumer_config("alert-system-rules").create()?;
         Ok(Self {
-            kafka,
-            margin,
-            quotes,
+            quotes: Arc::new(quotes),
             rules,
-            producer,
-            dead_letters,
-            runtime,
-            health,
-            partitions: HashMap::new(),
-            handled: 0,
-            first_handled: None,
-            alerts: Vec::new(),
+            evaluator,
+            restores: Restores::new(Tools {
+                kafka: setup.kafka,
+                margin: setup.margin,
+                dead_letters: setup.dead_letters,
+                runtime: setup.runtime,
+            }),
+            pressure: Pressure::default(),
+            lag: LagWatch::default(),
+            health: setup.health,
+            beat: setup.beat,
+            joined: false,
+            told: Instant::now(),
         })
     }
 
     /// Until shutdown.
-    pub(crate) fn work(mut self, shutdown: &CancellationToken) -> Result<(), KafkaError> {
+    pub(crate) fn work(mut self, shutdown: &CancellationToken) -> Result<(), Error> {
         while !shutdown.is_cancelled() {
-            self.take_rules()?;
-            self.take_quotes()?;
-            for rebalance in self.quotes.context().take() {
-                self.rebalance(rebalance)?;
-            }
-            let waited = self
-                .first_handled
-                .is_some_and(|first| first.elapsed() >= COMMIT_AFTER);
-            if waited || self.handled >= COMMIT_QUOTES {
-                self.checkpoint(CommitMode::Async)?;
-            }
+            self.turn()?;
         }
-        self.checkpoint(CommitMode::Sync)?;
-        self.quotes.context().close();
+        self.finish()
+    }
+
+    fn turn(&mut self) -> Result<(), Error> {
+        self.beat.doing("reading rules");
+        self.take_rules()?;
+        self.beat.doing("reading quotes");
+        self.take_quotes()?;
+        self.beat.doing("following the group");
+        self.follow_group()?;
+        self.take_restored()?;
+        self.beat.doing("committing");
+        if self.quotes.context().take_commit_failed() {
+            self.evaluator.commit_again();
+        }
+        if let Progress::Ended(offsets) = self.evaluator.step_checkpoint(false)? {
+            self.commit(&offsets)?;
+        }
+        self.relieve()?;
+        self.watch_lag()?;
+        self.evaluator.lanes.check()?;
+        self.evaluator
+            .metrics
+            .flush(self.evaluator.lanes.outstanding_alerts());
         Ok(())
     }
 
-    fn take_rules(&mut self) -> Result<(), KafkaError> {
+    fn take_rules(&mut self) -> Result<(), Error> {
         for _ in 0..BURST {
-            let message = match self.rules.poll(Duration::ZERO) {
-                Some(Ok(message)) => message,
-                Some(Err(error)) => {
-                    log_poll_error(&error, RULES.name);
-                    continue;
-                }
-                None => return Ok(()),
-            };
-            let Some(partition) = self.partitions.get_mut(&message.partition()) else {
-                continue;
-            };
-            if message.offset() < partition.next_rule {
-                continue;
-            }
-            partition.next_rule = message.offset() + 1;
-            partition.uncommitted = true;
-            self.first_handled.get_or_insert_with(Instant::now);
-            let decoded = decode_rule_key(message.key()).and_then(|id| match message.payload() {
-                None => Ok(partition.engine.delete(id)),
-                Some(payload) => {
-                    let rule = decode_rule(payload)?;
-                    Ok(partition.engine.apply(cqrs::domain::RuleChange::Changed(rule)))
-                }
-            });
-            match decoded {
-                Ok(RuleEffect::None) => {}
-                Ok(RuleEffect::DeleteState) => {
-                    let key = String::from_utf8_lossy(message.key().unwrap_or_default());
-                    let partition = message.partition();
-                    self.producer.write(Write {
-                        topic: ALERTS,
-                        partition,
-                        key: &key,
-                        payload: None,
-                        trace: None,
-                    })?;
-                }
-                Err(error) => {
-                    let record = Record::of(RULES.name, &message);
-                    self.runtime
-                        .block_on(self.dead_letters.send(&record, &error.to_string()))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn take_quotes(&mut self) -> Result<(), KafkaError> {
-        let mut wait = IDLE;
-        for _ in 0..BURST {
-            match self.quotes.poll(std::mem::take(&mut wait)) {
-                Some(Ok(message)) => {
-                    let Some(partition) = self.partitions.get_mut(&message.partition()) else {
-                        continue;
-                    };
-                    // Fields by name: the message borrows the consumer.
-                    let mut step = Step {
-                        producer: &mut self.producer,
-                        dead_letters: &self.dead_letters,
-                        runtime: &self.runtime,
-                        alerts: &mut self.alerts,
-                    };
-                    step.take_quote(partition, &message)?;
-                    self.handled += 1;
-                    self.first_handled.get_or_insert_with(Instant::now);
-                }
-                Some(Err(error)) => log_poll_error(&error, QUOTES.name),
+            match self.rules.poll(Duration::ZERO) {
+                Some(Ok(message)) => self.evaluator.take_rule(&message)?,
+                Some(Err(error)) => log_poll_error(&error, RULES.name),
                 None => break,
             }
         }
         Ok(())
     }
 
-    /// Alerts acknowledged, then marks acknowledged, then offsets committed: a crash between any two of them is repaired
-    /// by reading the quotes again.
-    fn checkpoint(&mut self, mode: CommitMode) -> Result<(), KafkaError> {
-        if self.first_handled.is_none() {
+    fn take_quotes(&mut self) -> Result<(), Error> {
+        let start = Instant::now();
+        let in_a_hurry = self.evaluator.checkpoint.is_writing();
+        let mut wait = if in_a_hurry { Duration::ZERO } else { IDLE };
+        let mut handled = 0;
+        while handled < BURST {
+            match self.quotes.poll(std::mem::take(&mut wait)) {
+                Some(Ok(message)) => {
+                    self.evaluator.take_quote(&message)?;
+                    handled += 1;
+                    if handled % 64 == 0 && start.elapsed() > BURST_TIME {
+                        break;
+                    }
+                }
+                Some(Err(error)) => log_poll_error(&error, QUOTES.name),
+                None => break,
+            }
+        }
+        if handled > 0 {
+            self.evaluator.checkpoint.handled(handled, Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Carries out what the group decided.
+    fn follow_group(&mut self) -> Result<(), Error> {
+        for rebalance in self.quotes.context().take_rebalances() {
+            match rebalance {
+                Rebalance::Assign(partitions) => self.assign(&partitions)?,
+                Rebalance::Revoke(partitions) => self.revoke(&partitions)?,
+            }
+            self.joined = true;
+            self.tell();
+        }
+        Ok(())
+    }
+
+    /// Takes partitions at once, so that the others go on, but paused until their state is restored.
+    fn assign(&mut self, partitions: &TopicPartitionList) -> Result<(), Error> {
+        let numbers = numbers(partitions);
+        tracing::info!(partitions = ?numbers, "partitions assigned");
+        // From the committed offsets, or from the beginning where there are none.
+        self.quotes.incremental_assign(partitions)?;
+        if numbers.is_empty() {
             return Ok(());
         }
-        self.producer.wait_for_all()?;
-        let mut offsets = TopicPartitionList::new();
-        for (number, partition) in &mut self.partitions {
-            for ticker in partition.touched.drain() {
-                if let Some(mark) = partition.engine.mark(&ticker) {
-                    let payload = encode_ticker(mark);
-                    self.producer.write(Write {
-                        topic: TICKERS,
-                        partition: *number,
-                        key: ticker.as_str(),
-                        payload: Some(&payload),
-                        trace: None,
-                    })?;
-                }
-            }
-            if std::mem::take(&mut partition.uncommitted) {
-                if let Some(next) = partition.next_quote {
-                    offsets.add_partition_offset(QUOTES.name, *number, Offset::Offset(next))?;
-                }
-                // Up to here, malformed records are in the dead letters. Nothing is resumed from these.
-                offsets.add_partition_offset(RULES.name, *number, Offset::Offset(partition.next_rule))?;
-                offsets.add_partition_offset(TICKERS.name, *number, Offset::Offset(partition.tickers_end))?;
-            }
+        self.quotes.pause(partitions)?;
+        let job = self.restores.start(numbers.clone())?;
+        for number in numbers {
+            self.evaluator
+                .partitions
+                .insert(number, Slot::Restoring { job, dropped: None });
         }
-        self.producer.wait_for_all()?;
-        if offsets.count() > 0
-            && let Err(error) = self.quotes.commit(&offsets, mode)
-        {
-            // Lost partitions can't be committed, and need not be: whoever has them reads the quotes again.
-            tracing::warn!(%error, "a commit was refused");
-        }
-        self.handled = 0;
-        self.first_handled = None;
         Ok(())
     }
 
-    fn rebalance(&mut self, rebalance: Rebalance) -> Result<(), KafkaError> {
-        match rebalance {
-            Rebalance::Revoke => {
-                let numbers: Vec<_> = self.partitions.keys().copied().collect();
-                tracing::info!(partitions = ?numbers, "partitions revoked");
-                self.health.not_ready("partitions are being shared anew");
-                self.checkpoint(CommitMode::Sync)?;
-                self.partitions.clear();
-                self.follow_rules()?;
-                self.quotes.unassign()?;
-            }
-            Rebalance::Assign(assigned) => {
-                let numbers: Vec<i32> = assigned
-                    .elements()
-                    .iter()
-                    .map(|element| element.partition())
-                    .collect();
-                tracing::info!(partitions = ?numbers, "partitions assigned, restoring their state");
-                for number in &numbers {
-                    let partition = self.restore(*number)?;
-                    self.partitions.insert(*number, partition);
-                }
-                self.follow_rules()?;
-                // From the committed offsets, or from the beginning where there are none.
-                self.quotes.assign(&assigned)?;
-                self.health.ready();
-            }
+    /// Finishes the work of partitions and gives them up. The others keep their state.
+    fn revoke(&mut self, partitions: &TopicPartitionList) -> Result<(), Error> {
+        let numbers = numbers(partitions);
+        let lost = self.quotes.assignment_lost();
+        tracing::info!(partitions = ?numbers, lost, "partitions revoked");
+        // What was lost has a new owner already: there is nothing to commit any more.
+        if !lost && !self.settle(Instant::now() + REVOKE)? {
+            tracing::warn!(
+                seconds = REVOKE.as_secs(),
+                "partitions are given up before their work was committed; it is done again"
+            );
         }
-        metrics::gauge!("stockalert_partitions").set(f64::from(
-            u32::try_from(self.partitions.len()).unwrap_or(u32::MAX),
-        ));
+        let mut rules = TopicPartitionList::new();
+        for number in &numbers {
+            match self.evaluator.partitions.remove(*number) {
+                Some(Slot::Ready(_)) => drop(rules.add_partition(RULES.name, *number)),
+                Some(Slot::Restoring { job, .. }) => self.restores.cancel(job, *number),
+                None => {}
+            }
+            metrics::lag(*number, 0);
+        }
+        self.evaluator.checkpoint.forget(&numbers);
+        self.rules.incremental_unassign(&rules)?;
+        self.quotes.incremental_unassign(partitions)?;
         Ok(())
     }
 
-    fn restore(&mut self, number: i32) -> Result<Partition, KafkaError> {
-        let restored = restore(&self.kafka, number, self.margin, &mut self.producer)?;
-        let mut inspected = TopicPartitionList::new();
-        inspected.add_partition(RULES.name, number);
-        inspected.add_partition(TICKERS.name, number);
-        let inspected = self
-            .quotes
-            .committed_offsets(inspected, Duration::from_secs(30))?;
-        for (record, error) in &restored.malformed {
-            let committed = inspected
-                .find_partition(record.topic, number)
-                .map(|element| element.offset());
-            // Records before the committed offset were set aside when they were first met.
-            if !matches!(committed, Some(Offset::Offset(committed)) if record.offset < committed) {
-                self.runtime.block_on(self.dead_letters.send(record, error))?;
+    /// Starts reading the quotes of partitions that are restored.
+    fn take_restored(&mut self) -> Result<(), Error> {
+        while let Some(restored) = self.restores.take()? {
+            let number = restored.partition;
+            match self.evaluator.partitions.get_mut(number) {
+                Some(Slot::Restoring { job, dropped }) if *job == restored.job => {
+                    let dropped = *dropped;
+                    self.take_over(restored, dropped)?;
+                }
+                // It went, and perhaps came again, meanwhile.
+                Some(_) | None => {}
             }
+            self.tell();
         }
-        // How far the rules were read is committed also where nothing else happens: operators see no lag.
-        self.first_handled.get_or_insert_with(Instant::now);
-        Ok(Partition {
-            uncommitted: true,
+        if self.told.elapsed() >= Duration::from_millis(500) {
+            self.tell();
+        }
+        Ok(())
+    }
+
+    fn take_over(&mut self, restored: Restored, dropped: Option<i64>) -> Result<(), Error> {
+        let number = restored.partition;
+        let mut rules = TopicPartitionList::new();
+        rules.add_partition_offset(RULES.name, number, Offset::Offset(restored.rules_end))?;
+        self.rules.incremental_assign(&rules)?;
+        let partition = Partition {
             engine: restored.engine,
             next_rule: restored.rules_end,
             next_quote: None,
             tickers_end: restored.tickers_end,
-            touched: std::collections::HashSet::new(),
-        })
-    }
-
-    /// Goes on reading the rules of this instance's partitions where it stopped.
-    fn follow_rules(&self) -> Result<(), KafkaError> {
-        let mut partitions = TopicPartitionList::new();
-        for (number, partition) in &self.partitions {
-            partitions.add_partition_offset(RULES.name, *number, Offset::Offset(partition.next_rule))?;
-        }
-        Ok(self.rules.assign(&partitions)?)
-    }
-}
-
-/// What handling one quote needs beside the partition it belongs to.
-struct Step<'a> {
-    producer: &'a mut AcknowledgedProducer,
-    dead_letters: &'a DeadLetters,
-    runtime: &'a Handle,
-    alerts: &'a mut Vec<Alert>,
-}
-
-impl Step<'_> {
-    fn take_quote(
-        &mut self,
-        partition: &mut Partition,
-        message: &BorrowedMessage<'_>,
-    ) -> Result<(), KafkaError> {
-        partition.next_quote = Some(message.offset() + 1);
-        partition.uncommitted = true;
-        let decoded = message
-            .payload()
-            .ok_or(service::codec::DecodeError::Empty)
-            .and_then(decode_quote);
-        let quote = match decoded {
-            Ok(quote) => quote,
-            Err(error) => {
-                let record = Record::of(QUOTES.name, message);
-                return self
-                    .runtime
-                    .block_on(self.dead_letters.send(&record, &error.to_string()));
-            }
+            // How far the rules were read is committed also where nothing else happens: operators see no lag.
+            uncommitted: true,
         };
-        let now = Timestamp::now();
-        let fate = partition
-            .engine
-            .on_quote(&quote, message.offset(), now, self.alerts);
-        let outcome = match fate {
-            QuoteFate::Evaluated => {
-                partition.touched.insert(quote.ticker);
-                "evaluated"
-            }
-            QuoteFate::NotWatched => "not_watched",
-            QuoteFate::Late => "late",
-            QuoteFate::Repeated => "repeated",
-        };
-        metrics::counter!("stockalert_quotes_total", "outcome" => outcome).increment(1);
-        if self.alerts.is_empty() {
-            return Ok(());
+        self.evaluator
+            .partitions
+            .insert(number, Slot::Ready(Box::new(partition)));
+        self.evaluator.checkpoint.handled(0, Instant::now());
+        metrics::partition_restored();
+        if let Some(offset) = dropped {
+            self.quotes.seek(
+                QUOTES.name,
+                number,
+                Offset::Offset(offset),
+                Duration::from_secs(5),
+            )?;
         }
-        let trace = Record::of(QUOTES.name, message)
-            .trace
-            .map_or_else(TraceParent::generate, TraceParent::child);
-        for alert in self.alerts.drain(..) {
-            let payload = encode_alert(&alert);
-            let key = alert.rule_id.to_string();
-            self.producer.write(Write {
-                topic: ALERTS,
-                partition: message.partition(),
-                key: &key,
-                payload: Some(&payload),
-                trace: Some(trace),
-            })?;
-            metrics::counter!("stockalert_alerts_total").increment(1);
-            metrics::histogram!("stockalert_quote_to_alert_seconds")
-                .record(now.since(alert.quote_ingest_time).as_secs_f64());
-            tracing::debug!(
-                stock.ticker = %alert.ticker, rule.id = %alert.rule_id, alert.position = %alert.position,
-                side = ?alert.side, traceparent = %trace, "alert"
-            );
+        if !self.pressure.is_paused() {
+            let mut quotes = TopicPartitionList::new();
+            quotes.add_partition(QUOTES.name, number);
+            self.quotes.resume(&quotes)?;
         }
         Ok(())
     }
+
+    /// Stops and starts the reading of quotes by how many alerts wait for their acknowledgement.
+    fn relieve(&mut self) -> Result<(), Error> {
+        let outstanding = self.evaluator.lanes.outstanding_alerts();
+        let Some(change) = self.pressure.observe(outstanding) else {
+            return Ok(());
+        };
+        let mut ready = TopicPartitionList::new();
+        for (number, _) in self.evaluator.partitions.ready() {
+            ready.add_partition(QUOTES.name, number);
+        }
+        match change {
+            Change::Pause => self.quotes.pause(&ready)?,
+            Change::Resume => self.quotes.resume(&ready)?,
+        }
+        tracing::info!(
+            outstanding,
+            ?change,
+            "the broker takes alerts slower than they are raised"
+        );
+        self.evaluator.metrics.paused(self.pressure.is_paused());
+        Ok(())
+    }
+
+    fn watch_lag(&mut self) -> Result<(), Error> {
+        let Some(lags) = self.quotes.context().take_lags() else {
+            return Ok(());
+        };
+        let partitions = &mut self.evaluator.partitions;
+        for lag in &lags {
+            if partitions.get_mut(lag.partition).is_some() {
+                metrics::lag(lag.partition, lag.lag);
+            }
+        }
+        let paused = self.pressure.is_paused();
+        let ready: Vec<i32> = partitions.ready().map(|(number, _)| number).collect();
+        let is_read = |partition| !paused && ready.contains(&partition);
+        self.lag.observe(&lags, is_read, Instant::now())
+    }
+
+    /// Brings all that was done to its end, commit included. False: there was no time.
+    fn settle(&mut self, deadline: Instant) -> Result<bool, Error> {
+        loop {
+            self.beat.doing("finishing the work of partitions");
+            self.evaluator.lanes.check()?;
+            match self.evaluator.step_checkpoint(true)? {
+                Progress::Waits if self.evaluator.checkpoint.is_idle() => return Ok(true),
+                Progress::Waits => std::thread::sleep(Duration::from_millis(1)),
+                Progress::Wrote => {}
+                Progress::Ended(offsets) => self.commit_and_wait(&offsets, deadline)?,
+            }
+            if Instant::now() >= deadline {
+                return Ok(self.evaluator.checkpoint.is_idle() && !self.evaluator.checkpoint.has_work());
+            }
+        }
+    }
+
+    fn commit(&self, offsets: &[Offsets]) -> Result<(), Error> {
+        let offsets = committable(offsets)?;
+        if offsets.count() > 0
+            && let Err(error) = self.quotes.commit(&offsets, CommitMode::Async)
+        {
+            self.quotes.context().note_commit(Err(error));
+        }
+        Ok(())
+    }
+
+    /// The client may wait for a coordinator for longer than there is time.
+    fn commit_and_wait(&self, offsets: &[Offsets], deadline: Instant) -> Result<(), Error> {
+        let offsets = committable(offsets)?;
+        if offsets.count() == 0 {
+            return Ok(());
+        }
+        let (done, committed) = mpsc::channel();
+        let quotes = Arc::clone(&self.quotes);
+        std::thread::Builder::new()
+            .name("commit".into())
+            .spawn(move || {
+                quotes
+                    .context()
+                    .note_commit(quotes.commit(&offsets, CommitMode::Sync));
+                // Before anyone goes on: the last reference to the client is to be dropped by the worker.
+                drop(quotes);
+                let _ = done.send(());
+            })
+            .map_err(|source| Error::Thread {
+                thread: "commit",
+                source,
+            })?;
+        if committed
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            .is_err()
+        {
+            tracing::warn!("the broker did not answer a commit in time");
+        }
+        Ok(())
+    }
+
+    /// Says how ready this instance is.
+    fn tell(&mut self) {
+        self.told = Instant::now();
+        let partitions = &self.evaluator.partitions;
+        let owned = partitions.iter().count();
+        let rules = partitions
+            .ready()
+            .map(|(_, partition)| partition.engine.rules())
+            .sum();
+        self.evaluator.metrics.owned(owned, rules);
+        let restoring = owned - partitions.ready().count();
+        if restoring > 0 {
+            self.health.not_ready(self.restores.describe(restoring));
+        } else if self.joined {
+            metrics::restore_progress(100);
+            self.health.ready();
+        }
+    }
+
+    fn finish(mut self) -> Result<(), Error> {
+        let owned: Vec<i32> = self
+            .evaluator
+            .partitions
+            .iter()
+            .map(|(number, _)| number)
+            .collect();
+        self.restores.stop(owned.into_iter());
+        if !self.settle(Instant::now() + SHUTDOWN)? {
+            tracing::warn!("the end came before all work was committed; it is done again");
+        }
+        self.beat.doing("leaving the group");
+        self.quotes.context().close();
+        // The client does not close before its last question is answered.
+        for rebalance in self.quotes.context().take_rebalances() {
+            let answered = match rebalance {
+                Rebalance::Assign(partitions) => self.quotes.incremental_assign(&partitions),
+                Rebalance::Revoke(partitions) => self.quotes.incremental_unassign(&partitions),
+            };
+            if let Err(error) = answered {
+                tracing::warn!(%error, "a rebalance could not be answered at the end");
+            }
+        }
+        // First of all: others take over as soon as this instance has left.
+        drop(self.quotes);
+        Ok(())
+    }
+}
+
+fn committable(offsets: &[Offsets]) -> Result<TopicPartitionList, Error> {
+    let mut list = TopicPartitionList::new();
+    for offsets in offsets {
+        if let Some(next) = offsets.next_quote {
+            list.add_partition_offset(QUOTES.name, offsets.partition, Offset::Offset(next))?;
+        }
+        // Up to here, malformed records are in the dead letters. Nothing is resumed from these.
+        list.add_partition_offset(RULES.name, offsets.partition, Offset::Offset(offsets.next_rule))?;
+        list.add_partition_offset(
+            TICKERS.name,
+            offsets.partition,
+            Offset::Offset(offsets.tickers_end),
+        )?;
+    }
+    Ok(list)
+}
+
+fn numbers(partitions: &TopicPartitionList) -> Vec<i32> {
+    partitions
+        .elements()
+        .iter()
+        .map(|element| element.partition())
+        .collect()
 }
 
 fn log_poll_error(error: &ClientError, topic: &str) {

@@ -40,12 +40,15 @@ impl Health {
         component
     }
 
-    /// Ready when every component is; otherwise what is missing.
+    /// Ready when every component is; otherwise what is missing. A process that named no component yet is starting.
     ///
     /// # Errors
     /// The components that are not ready, with reasons, one per line.
     pub fn readiness(&self) -> Result<(), String> {
         let components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
+        if components.is_empty() {
+            return Err("starting\n".into());
+        }
         let mut missing = String::new();
         for (name, state) in components.iter() {
             if let Err(reason) = state {
@@ -138,6 +141,7 @@ mod tests {
     #[test]
     fn a_process_is_ready_when_all_its_components_are() {
         let health = Health::default();
+        assert_eq!(health.readiness(), Err("starting\n".into()));
         let (kafka, database) = (health.component("kafka"), health.component("database"));
         kafka.ready();
         assert_eq!(health.readiness(), Err("database: starting\n".into()));

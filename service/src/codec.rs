@@ -3,6 +3,10 @@
 //! Decoding checks everything: what comes out of a topic is as trustworthy as what a user typed, once it is a domain
 //! type.
 
+mod reader;
+
+pub use reader::{QuoteDecoder, QuoteView, StateDecoder};
+
 use cqrs::domain::{
     Alert, AlertPosition, ParseIdError, ParsePriceError, ParseTickerError, Price, Quote, Range, RangeError,
     RuleId, RuleSnapshot, RuleVersion, Side, Ticker, TickerMark, Timestamp, TradeSide,
@@ -75,11 +79,16 @@ pub fn encode_rule(rule: &RuleSnapshot) -> Vec<u8> {
 /// If the bytes are not such a record, or one that makes no sense.
 pub fn decode_rule(bytes: &[u8]) -> Result<RuleSnapshot, DecodeError> {
     let record = v1::RuleRecord::decode(bytes)?;
+    let ticker = record.ticker.parse()?;
+    checked_rule(&record, ticker)
+}
+
+fn checked_rule(record: &v1::RuleRecord, ticker: Ticker) -> Result<RuleSnapshot, DecodeError> {
     let price = |units: Option<i64>| units.map(Price::from_units).transpose();
     Ok(RuleSnapshot {
         rule_id: record.rule_id.parse()?,
         user_id: record.user_id.parse()?,
-        ticker: record.ticker.parse()?,
+        ticker,
         range: Range::new(price(record.low)?, price(record.high)?)?,
         version: version(record.version)?,
         active: !record.inactive,
@@ -131,29 +140,46 @@ pub fn encode_quote(quote: &Quote) -> Vec<u8> {
 /// If the bytes are not such a record, or one that makes no sense.
 pub fn decode_quote(bytes: &[u8]) -> Result<Quote, DecodeError> {
     let record = v1::QuoteRecord::decode(bytes)?;
-    if record.volume.is_some_and(|volume| volume < 0) {
-        return Err(field("volume", &record.volume.unwrap_or_default()));
-    }
-    if record.currency.len() > 16 || record.currency.chars().any(char::is_control) {
-        return Err(field("currency", &record.currency));
-    }
-    if record.source.len() > 32 || record.source.chars().any(char::is_control) {
-        return Err(field("source", &record.source));
-    }
+    let ticker = record.ticker.parse()?;
+    let checked = checked_quote(&record)?;
     Ok(Quote {
-        ticker: record.ticker.parse()?,
-        price: Price::from_units(record.price)?,
+        ticker,
+        price: checked.price,
+        event_time: checked.event_time,
+        ingest_time: checked.ingest_time,
         trade_side: match record.trade_side() {
             v1::TradeSide::Unspecified => None,
             v1::TradeSide::Buy => Some(TradeSide::Buy),
             v1::TradeSide::Sell => Some(TradeSide::Sell),
         },
-        currency: record.currency,
         volume: record.volume,
-        event_time: time("event_time_us", record.event_time_us)?,
-        ingest_time: time("ingest_time_us", record.ingest_time_us)?,
+        currency: record.currency,
         source: record.source,
     })
+}
+
+/// All that makes a quote valid, but for its ticker's spelling.
+fn checked_quote(record: &v1::QuoteRecord) -> Result<QuoteView<'_>, DecodeError> {
+    if record.volume.is_some_and(|volume| volume < 0) {
+        return Err(field("volume", &record.volume.unwrap_or_default()));
+    }
+    if record.source.len() > 32 || record.source.chars().any(char::is_control) {
+        return Err(field("source", &record.source));
+    }
+    Ok(QuoteView {
+        ticker: &record.ticker,
+        price: Price::from_units(record.price)?,
+        currency: currency(&record.currency)?,
+        event_time: time("event_time_us", record.event_time_us)?,
+        ingest_time: time("ingest_time_us", record.ingest_time_us)?,
+    })
+}
+
+fn currency(text: &str) -> Result<&str, DecodeError> {
+    if text.len() > 16 || text.chars().any(char::is_control) {
+        return Err(field("currency", &text));
+    }
+    Ok(text)
 }
 
 /// Times before the epoch are nobody's, and times after the year 9999 can't be shown.
@@ -199,6 +225,16 @@ pub fn encode_alert(alert: &Alert) -> Vec<u8> {
 /// If the bytes are not such a record, or one that makes no sense.
 pub fn decode_alert(bytes: &[u8]) -> Result<Alert, DecodeError> {
     let record = v1::AlertRecord::decode(bytes)?;
+    let ticker = record.ticker.parse()?;
+    checked_alert(&record, ticker, |currency| currency.to_owned())
+}
+
+/// All that makes an alert valid. `keep` says what of its currency is kept: a reader of states needs no copy.
+fn checked_alert(
+    record: &v1::AlertRecord,
+    ticker: Ticker,
+    keep: impl FnOnce(&str) -> String,
+) -> Result<Alert, DecodeError> {
     let side = match record.side() {
         v1::Side::In => Side::In,
         v1::Side::Above => Side::Above,
@@ -208,13 +244,10 @@ pub fn decode_alert(bytes: &[u8]) -> Result<Alert, DecodeError> {
     if record.quote_offset < 0 {
         return Err(field("quote_offset", &record.quote_offset));
     }
-    if record.currency.len() > 16 || record.currency.chars().any(char::is_control) {
-        return Err(field("currency", &record.currency));
-    }
     Ok(Alert {
         rule_id: record.rule_id.parse()?,
         user_id: record.user_id.parse()?,
-        ticker: record.ticker.parse()?,
+        ticker,
         position: AlertPosition {
             version: version(record.rule_version)?,
             generation: record.log_generation,
@@ -223,7 +256,7 @@ pub fn decode_alert(bytes: &[u8]) -> Result<Alert, DecodeError> {
         side,
         price: Price::from_units(record.price)?,
         threshold: Price::from_units(record.threshold)?,
-        currency: record.currency,
+        currency: keep(currency(&record.currency)?),
         quote_time: time("quote_time_us", record.quote_time_us)?,
         quote_ingest_time: time("quote_ingest_time_us", record.quote_ingest_time_us)?,
         raised_at: time("raise_time_us", record.raise_time_us)?,
@@ -250,11 +283,16 @@ pub fn encode_ticker(mark: &TickerMark) -> Vec<u8> {
 /// If the bytes are not such a record, or one that makes no sense.
 pub fn decode_ticker(bytes: &[u8]) -> Result<TickerMark, DecodeError> {
     let record = v1::TickerRecord::decode(bytes)?;
+    let ticker = record.ticker.parse()?;
+    checked_ticker(&record, ticker)
+}
+
+fn checked_ticker(record: &v1::TickerRecord, ticker: Ticker) -> Result<TickerMark, DecodeError> {
     if record.quote_offset < 0 {
         return Err(field("quote_offset", &record.quote_offset));
     }
     Ok(TickerMark {
-        ticker: record.ticker.parse::<Ticker>()?,
+        ticker,
         price: Price::from_units(record.price)?,
         event_time: time("event_time_us", record.event_time_us)?,
         ingest_time: time("quote_ingest_time_us", record.quote_ingest_time_us)?,
@@ -311,6 +349,8 @@ mod tests {
             record(&|r| r.event_time_us = i64::MAX),
             Err(DecodeError::Field { .. })
         ));
+        let mut reused = QuoteDecoder::default();
+        assert!(reused.decode(b"\xff\xff garbage").is_err());
         assert!(decode_quote(b"\xff\xff garbage").is_err());
         assert!(decode_quote(b"").is_err());
         assert!(decode_rule(b"").is_err() && decode_alert(b"").is_err() && decode_ticker(b"").is_err());

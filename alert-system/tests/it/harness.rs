@@ -9,12 +9,14 @@ use service::config::KafkaArgs;
 use service::kafka::{
     BatchConsumer, BatchLimits, ConsumerEvent, EmbeddedBroker, Kafka, Outgoing, Producer, Record, StartFrom,
 };
-use service::topics::{ALERTS, QUOTES, RULES, TICKERS, Topic};
+use service::topics::{ALERTS, QUOTES, RULES, TICKERS, Topic, partition_of};
 use service::{Context, Health};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(90);
+use crate::process::Process;
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Version 1 of a new rule.
 pub(crate) fn rule(ticker: &str, low: &str, high: &str) -> RuleSnapshot {
@@ -58,7 +60,11 @@ impl Running {
 
 impl Harness {
     pub(crate) async fn start() -> Self {
-        let broker = EmbeddedBroker::start(2).unwrap();
+        Self::with_partitions(2).await
+    }
+
+    pub(crate) async fn with_partitions(partitions: i32) -> Self {
+        let broker = EmbeddedBroker::start(partitions).unwrap();
         let kafka = Kafka::connect(broker.settings()).await.unwrap();
         let producer = kafka.producer(Duration::from_secs(60), Duration::ZERO).unwrap();
         Self {
@@ -69,8 +75,12 @@ impl Harness {
         }
     }
 
-    /// Runs one, and waits until it has its partitions.
-    pub(crate) async fn run_alert_system(&self) -> Running {
+    /// Runs one as a process of its own, with metrics.
+    pub(crate) fn start_process(&self) -> Process {
+        Process::start(&self.kafka_args())
+    }
+
+    fn kafka_args(&self) -> KafkaArgs {
         let settings = self.broker.settings();
         let mut kafka = KafkaArgs::plain(settings.bootstrap_servers.clone(), settings.partitions);
         kafka.properties = settings
@@ -79,6 +89,24 @@ impl Harness {
             .map(|(name, value)| format!("{name}={value}"))
             .collect::<Vec<_>>()
             .join(",");
+        kafka
+    }
+
+    /// A ticker of each partition.
+    pub(crate) fn tickers(&self) -> Vec<Ticker> {
+        (0..self.kafka.partitions())
+            .map(|partition| {
+                (0..)
+                    .map(|number| format!("T{number}").parse::<Ticker>().unwrap())
+                    .find(|ticker| partition_of(ticker, self.kafka.partitions()) == partition)
+                    .unwrap()
+            })
+            .collect()
+    }
+
+    /// Runs one, and waits until it has its partitions.
+    pub(crate) async fn run_alert_system(&self) -> Running {
+        let kafka = self.kafka_args();
         let context = Context {
             shutdown: CancellationToken::new(),
             health: Health::default(),
@@ -91,8 +119,6 @@ impl Harness {
         };
         let task = tokio::spawn(alert_system::run(config, context));
         let ready = async {
-            // Before it registers anything, there is nothing that is not ready.
-            tokio::time::sleep(Duration::from_millis(200)).await;
             while health.readiness().is_err() {
                 assert!(!task.is_finished(), "the alert system ended");
                 tokio::time::sleep(Duration::from_millis(20)).await;

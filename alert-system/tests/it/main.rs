@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod harness;
+mod process;
+mod sharing;
 
 use cqrs::domain::{RuleVersion, Side};
 use service::topics::{ALERTS, DEAD_LETTERS, QUOTES, RULES, TICKERS};

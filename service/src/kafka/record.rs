@@ -37,16 +37,17 @@ impl Record {
                 .map(|ms| Timestamp::from_micros(ms.saturating_mul(1_000))),
             key: message.key().map(<[u8]>::to_vec),
             payload: message.payload().map(<[u8]>::to_vec),
-            trace: trace_of(message),
+            trace: Self::trace_of(message),
         }
     }
-}
 
-/// The trace that a record's header names, if one.
-pub(crate) fn trace_of(message: &BorrowedMessage<'_>) -> Option<TraceParent> {
-    message
-        .headers()?
-        .iter()
-        .find(|header| header.key == TraceParent::HEADER)
-        .and_then(|header| std::str::from_utf8(header.value?).ok()?.parse().ok())
+    /// The trace that a record's header names, if one.
+    #[must_use]
+    pub fn trace_of(message: &BorrowedMessage<'_>) -> Option<TraceParent> {
+        message
+            .headers()?
+            .iter()
+            .find(|header| header.key == TraceParent::HEADER)
+            .and_then(|header| std::str::from_utf8(header.value?).ok()?.parse().ok())
+    }
 }

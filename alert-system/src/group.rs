@@ -1,0 +1,102 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaResult;
+use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, TopicPartitionList};
+use service::topics::QUOTES;
+
+use crate::lag::PartitionLag;
+
+/// What the group decided, to be carried out by the thread that polls.
+#[derive(Debug)]
+pub(crate) enum Rebalance {
+    /// These partitions come, once this instance calls `incremental_assign`.
+    Assign(TopicPartitionList),
+    /// These partitions go, once this instance calls `incremental_unassign`.
+    Revoke(TopicPartitionList),
+}
+
+/// Notes what the client reports, for the thread that polls. Rebalances in particular are not carried out inside `poll`:
+/// work is finished before `incremental_unassign`. The client waits for the call, delivers no quotes meanwhile, and reports
+/// no other rebalance before it.
+#[derive(Debug, Default)]
+pub(crate) struct GroupContext {
+    rebalances: Mutex<Vec<Rebalance>>,
+    lags: Mutex<Option<Vec<PartitionLag>>>,
+    commit_failed: AtomicBool,
+    closing: AtomicBool,
+}
+
+impl GroupContext {
+    pub(crate) fn take_rebalances(&self) -> Vec<Rebalance> {
+        std::mem::take(&mut self.rebalances.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The newest statistics, once each.
+    pub(crate) fn take_lags(&self) -> Option<Vec<PartitionLag>> {
+        self.lags.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether a commit failed since this was asked last.
+    pub(crate) fn take_commit_failed(&self) -> bool {
+        self.commit_failed.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_commit(&self, result: KafkaResult<()>) {
+        if let Err(error) = result {
+            // Lost partitions can't be committed, and need not be: whoever has them reads the quotes again.
+            tracing::warn!(%error, "a commit failed; the next one makes up for it");
+            self.commit_failed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// From now on, partitions are given up as asked: nobody will look at the notes any more.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+}
+
+impl ClientContext for GroupContext {
+    fn stats(&self, statistics: Statistics) {
+        let lags = PartitionLag::all(&statistics, QUOTES.name);
+        *self.lags.lock().unwrap_or_else(PoisonError::into_inner) = Some(lags);
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(
+        &self,
+        client: &BaseConsumer<Self>,
+        error: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Relaxed) {
+            let answered = if assigned {
+                client.incremental_assign(partitions)
+            } else {
+                client.incremental_unassign(partitions)
+            };
+            if let Err(error) = answered {
+                tracing::warn!(%error, "partitions could not be given up while closing");
+            }
+            return;
+        }
+        let rebalance = if assigned {
+            Rebalance::Assign(partitions.clone())
+        } else {
+            Rebalance::Revoke(partitions.clone())
+        };
+        self.rebalances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(rebalance);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        self.note_commit(result);
+    }
+}
