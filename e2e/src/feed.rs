@@ -20,7 +20,7 @@ use service::topics::{QUOTES, RULES, Topic, partition_of};
 
 use crate::committed::{Committed, CommittedOffsets};
 use crate::day::SplitMix;
-use crate::market::Market;
+use crate::market::{Market, Mood};
 use crate::rule_book::{RuleBook, RuleRecord};
 use crate::rule_history::History;
 
@@ -56,6 +56,7 @@ pub struct FeedControl {
     quotes: AtomicU64,
     edits: AtomicU64,
     burst: AtomicU64,
+    storm: AtomicU64,
     finish: AtomicBool,
 }
 
@@ -73,6 +74,11 @@ impl FeedControl {
     /// Asks for so many quotes at once.
     pub fn burst(&self, quotes: u64) {
         self.burst.store(quotes, Ordering::Relaxed);
+    }
+
+    /// Asks for so many quotes at once, with prices that jump.
+    pub fn storm(&self, quotes: u64) {
+        self.storm.store(quotes, Ordering::Relaxed);
     }
 
     /// Lets the feed end once all is written.
@@ -188,7 +194,10 @@ impl Feed {
                 self.load.quotes_per_second * u64::try_from(written_up_to.elapsed().as_millis())? / 1_000;
             written_up_to = Instant::now();
             let burst = control.burst.swap(0, Ordering::Relaxed);
-            self.write_quotes(due.min(MOST) + burst, &control).await?;
+            self.write_quotes(due.min(MOST) + burst, Mood::Calm, &control)
+                .await?;
+            let storm = control.storm.swap(0, Ordering::Relaxed);
+            self.write_quotes(storm, Mood::Storm, &control).await?;
             tokio::time::sleep(TURN).await;
         }
     }
@@ -293,7 +302,7 @@ impl Feed {
         Ok(last_offset(sent).await? + 1)
     }
 
-    async fn write_quotes(&mut self, count: u64, control: &FeedControl) -> anyhow::Result<()> {
+    async fn write_quotes(&mut self, count: u64, mood: Mood, control: &FeedControl) -> anyhow::Result<()> {
         let flowing: Vec<usize> = (0..self.watched.len())
             .filter(|number| matches!(self.watched[*number].flow, Flow::Flowing))
             .collect();
@@ -304,7 +313,7 @@ impl Feed {
         for _ in 0..count {
             let number = flowing[usize::try_from(self.random.below(flowing.len() as u64))?];
             let now = self.now();
-            let quote = self.market.quote(number, now)?;
+            let quote = self.market.quote(number, mood, now)?;
             let partition = self.watched[number].partition;
             let payload = encode_quote(&quote);
             let delivery = self

@@ -9,6 +9,15 @@ const LATE: u64 = 3;
 /// Of a hundred quotes, so many share the event time of the one before.
 const SAME_TIME: u64 = 20;
 
+/// How far prices jump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// At most 0.03 % a step: few quotes cross a threshold.
+    Calm,
+    /// At most 0.3 % a step: a quote crosses several.
+    Storm,
+}
+
 /// The same seed makes the same walks.
 #[derive(Debug)]
 pub struct Market {
@@ -65,7 +74,7 @@ impl Market {
     ///
     /// # Errors
     /// Never with the prices that this makes.
-    pub fn quote(&mut self, number: usize, ingest_time: Timestamp) -> anyhow::Result<Quote> {
+    pub fn quote(&mut self, number: usize, mood: Mood, ingest_time: Timestamp) -> anyhow::Result<Quote> {
         let random = &mut self.random;
         let listing = &mut self.listings[number];
         let kind = random.below(100);
@@ -79,8 +88,12 @@ impl Market {
             if kind >= LATE + SAME_TIME {
                 listing.event_us += 1 + i64::try_from(random.below(2_000_000))?;
             }
-            // At most 0.03 % a step; at most 3 % from where it began.
-            let steps = i64::try_from(random.below(61))? - 30;
+            // At most 3 % from where it began.
+            let most: i64 = match mood {
+                Mood::Calm => 30,
+                Mood::Storm => 300,
+            };
+            let steps = i64::try_from(random.below(most.unsigned_abs() * 2 + 1))? - most;
             let price = listing.price + listing.price / 100_000 * steps;
             listing.price = price.clamp(listing.first / 100 * 97, listing.first / 100 * 103);
             (listing.price, listing.event_us)

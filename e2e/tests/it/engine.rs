@@ -34,9 +34,13 @@ async fn alert_systems_killed_again_and_again_tell_what_the_oracle_says_on_kafka
     let mut run = EngineRun::start(3, load).await;
     for kill in 1..=kills {
         run.until_share(kill, kills + 1).await;
-        // Where in the work it strikes is what the test is about.
-        run.sleep_up_to(Duration::from_millis(500)).await;
         let victim = run.any_instance();
+        // Where in the work it strikes is what the test is about.
+        if kill % 2 == 0 {
+            run.sleep_up_to(Duration::from_millis(500)).await;
+        } else {
+            pause_in_a_storm(&mut run, victim).await;
+        }
         run.instances[victim].kill().unwrap();
         run.say(&format!("kill {kill} of {kills}, instance {victim}"));
         run.sleep_up_to(Duration::from_secs(2)).await;
@@ -64,11 +68,11 @@ async fn paused_alert_systems_that_wake_up_tell_what_the_oracle_says_on_kafka() 
         run.until_share(round, rounds + 3).await;
         // In the middle of many quotes, so that they wake up with some in hand.
         let first = run.any_instance();
-        pause_in_a_burst(&mut run, first).await;
+        pause_in_a_storm(&mut run, first).await;
         let slept = Instant::now();
         run.sleep_up_to(Duration::from_secs(3)).await;
         let second = (first + 1) % run.instances.len();
-        pause_in_a_burst(&mut run, second).await;
+        pause_in_a_storm(&mut run, second).await;
         run.say(&format!(
             "round {round} of {rounds}: instances {first} and {second} paused"
         ));
@@ -87,12 +91,12 @@ async fn paused_alert_systems_that_wake_up_tell_what_the_oracle_says_on_kafka() 
 }
 
 /// Lets quotes heap up, and pauses the instance when it has taken many of them and handled some.
-async fn pause_in_a_burst(run: &mut EngineRun, instance: usize) {
-    const BURST: u64 = 6_000;
+async fn pause_in_a_storm(run: &mut EngineRun, instance: usize) {
+    const STORM: u64 = 4_000;
     let before = run.control.quotes();
     run.instances[instance].pause().unwrap();
-    run.control.burst(BURST);
-    run.until("a burst is written", |run| run.control.quotes() >= before + BURST)
+    run.control.storm(STORM);
+    run.until("a storm is written", |run| run.control.quotes() >= before + STORM)
         .await;
     run.instances[instance].resume().unwrap();
     run.sleep_up_to(Duration::from_millis(150)).await;

@@ -71,8 +71,13 @@ impl EngineRun {
     /// One more instance.
     pub(crate) fn join(&mut self) {
         let name = format!("alert-system-{}", self.instances.len());
-        let broker = ("KAFKA_BOOTSTRAP_SERVERS", self.kafka.bootstrap_servers.clone());
-        let instance = Service::start(&name, "alert-system", &[broker], self.folder.path()).unwrap();
+        let settings = [
+            ("KAFKA_BOOTSTRAP_SERVERS", self.kafka.bootstrap_servers.clone()),
+            // Each record is a request of its own, so that a fault meets many that are not yet acknowledged, as with a
+            // broker that is far away.
+            ("KAFKA_PROPERTIES", "batch.num.messages=1".to_owned()),
+        ];
+        let instance = Service::start(&name, "alert-system", &settings, self.folder.path()).unwrap();
         self.instances.push(instance);
     }
 
