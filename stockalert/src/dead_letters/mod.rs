@@ -6,7 +6,7 @@ mod replay;
 mod show;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use service::config::KafkaArgs;
@@ -43,7 +43,7 @@ struct Found {
 
 /// Reads the letters of all these offsets, each of which has to be one.
 async fn find(reader: &DeadLetterReader, offsets: &[i64]) -> Result<Found, Failure> {
-    let wanted = offsets.to_vec();
+    let wanted: BTreeSet<i64> = offsets.iter().copied().collect();
     let reading: Reading<BTreeMap<i64, DeadLetter>> = reader
         .read(BTreeMap::new(), move |found, letter| {
             if wanted.contains(&letter.offset) {

@@ -180,14 +180,13 @@ fn report(screen: &Screen, args: &ReplayArgs, outcomes: Vec<Replayed>) -> Result
         }
     })?;
     let count = |wanted| replay.letters.iter().filter(|one| one.outcome == wanted).count();
-    let failed = replay.letters.iter().find(|one| one.outcome == Outcome::Failed);
-    if let Some(failed) = failed {
+    if let Some(failed) = replay.letters.iter().find(|one| one.outcome == Outcome::Failed) {
         let reason = failed.reason.as_deref().unwrap_or_default();
-        let message = format!(
-            "letter {} failed, and {} not tried: {reason}",
-            failed.letter,
-            counted(count(Outcome::NotTried), "more letter") + " were",
-        );
+        let rest = match count(Outcome::NotTried) {
+            0 => String::new(),
+            some => format!(", and {} after it not tried", counted(some, "letter")),
+        };
+        let message = format!("letter {} failed{rest}: {reason}", failed.letter);
         return Err(Failure::new(Exit::Unavailable, message).remedy(
             "check that the broker is well and run the same command again; a record that comes twice changes nothing",
         ));

@@ -105,3 +105,80 @@ impl Content {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cqrs::domain::{
+        Alert, AlertPosition, Price, RuleId, RuleVersion, Side, TickerMark, Timestamp, UserId,
+    };
+
+    use super::*;
+    use crate::codec::{encode_alert, encode_ticker};
+
+    fn price() -> Price {
+        "1.5".parse().unwrap()
+    }
+
+    /// An alert's record; the position is version, generation and offset.
+    fn alert(rule_id: RuleId, [version, generation, offset]: [i64; 3]) -> Vec<u8> {
+        encode_alert(&Alert {
+            rule_id,
+            user_id: UserId::generate(),
+            ticker: "AAPL".parse().unwrap(),
+            position: AlertPosition {
+                version: RuleVersion::try_from(version).unwrap(),
+                generation,
+                offset,
+            },
+            side: Side::Below,
+            price: price(),
+            threshold: price(),
+            currency: String::new(),
+            quote_time: Timestamp::EPOCH,
+            quote_ingest_time: Timestamp::EPOCH,
+            raised_at: Timestamp::EPOCH,
+            already_outside: false,
+        })
+    }
+
+    fn mark(offset: i64) -> Vec<u8> {
+        encode_ticker(&TickerMark {
+            ticker: "AAPL".parse().unwrap(),
+            price: price(),
+            event_time: Timestamp::EPOCH,
+            ingest_time: Timestamp::EPOCH,
+            offset,
+        })
+    }
+
+    #[test]
+    fn of_a_rules_alerts_the_version_counts_first_then_the_log_then_the_quote() {
+        let id = RuleId::generate();
+        let key = id.to_string();
+        let position = |payload: Option<Vec<u8>>| {
+            let content = Content::of(Kind::Alerts, Some(key.as_bytes()), payload.as_deref()).unwrap();
+            assert_eq!(content.identity, key);
+            content.position
+        };
+        let order = [[1, 0, 9], [1, 1, 0], [1, 1, 5], [2, 0, 0]].map(|at| position(Some(alert(id, at))));
+        assert!(order.is_sorted_by(|older, newer| older < newer), "{order:?}");
+        assert!(position(None) > order[3]);
+    }
+
+    #[test]
+    fn of_a_tickers_marks_the_later_quote_counts() {
+        let of =
+            |key: &[u8], payload: Option<Vec<u8>>| Content::of(Kind::Tickers, Some(key), payload.as_deref());
+        assert!(of(b"AAPL", Some(mark(3))).unwrap().position < of(b"AAPL", Some(mark(20))).unwrap().position);
+        assert!(matches!(of(b"MSFT", Some(mark(3))), Err(DecodeError::Key)));
+        assert!(matches!(of(b"AAPL", None), Err(DecodeError::Empty)));
+    }
+
+    #[test]
+    fn a_key_that_is_another_rules_is_refused() {
+        let (one, other) = (RuleId::generate().to_string(), RuleId::generate());
+        let payload = alert(other, [1, 0, 0]);
+        let content = Content::of(Kind::Alerts, Some(one.as_bytes()), Some(&payload));
+        assert!(matches!(content, Err(DecodeError::Key)));
+    }
+}

@@ -11,6 +11,7 @@ use crate::kafka::{Kafka, KafkaError};
 
 /// How long the broker may take to say where a partition ends.
 const WATERMARKS: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_millis(200);
 /// How long reading may make no progress at all.
 const STALLED: Duration = Duration::from_secs(15);
 
@@ -40,9 +41,7 @@ fn read(
     partition: i32,
     mut each: impl FnMut(&BorrowedMessage<'_>),
 ) -> Result<Range<i64>, DeadLetterError> {
-    let (low, end) = client
-        .fetch_watermarks(topic, partition, WATERMARKS)
-        .map_err(KafkaError::from)?;
+    let (low, end) = watermarks(client, topic, partition)?;
     if low == end {
         return Ok(low..end);
     }
@@ -76,6 +75,20 @@ fn read(
                 partition,
                 seconds: STALLED.as_secs(),
             });
+        }
+    }
+}
+
+/// The partition's first offset and the one after its last. A broker that has just started, or hands its partitions over,
+/// refuses for a moment.
+fn watermarks(client: &BaseConsumer, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
+    let start = Instant::now();
+    loop {
+        let patience = WATERMARKS.saturating_sub(start.elapsed());
+        match client.fetch_watermarks(topic, partition, patience) {
+            Ok(offsets) => return Ok(offsets),
+            Err(error) if patience <= RETRY => return Err(error.into()),
+            Err(_) => std::thread::sleep(RETRY),
         }
     }
 }
