@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cqrs::domain::{Alert, Side, Timestamp};
+use cqrs::domain::{Alert, AlertPosition, Side, Timestamp};
 use service::codec::{decode_alert, decode_quote};
 use service::kafka::Record;
 
@@ -89,37 +89,40 @@ impl Comparison {
         Ok(comparison)
     }
 
-    /// The last record of each key must be the newest, and a deleted rule's a deletion: compaction keeps the last.
+    /// The last record of each key must be the newest, and a deleted rule's a deletion: compaction keeps the last. Only the
+    /// state of a version that is no longer the rule's may be any, since nobody goes on from it.
     fn check_last_records(&mut self, histories: &[History], records: &[Record]) -> anyhow::Result<()> {
-        type Position = (i64, i64, i64);
-        let mut keys: BTreeMap<&[u8], (Option<Position>, Option<Position>)> = BTreeMap::new();
+        let mut keys: BTreeMap<&[u8], Vec<Written>> = BTreeMap::new();
         for record in records {
             let key = record
                 .key
                 .as_deref()
                 .context("a record of the alerts topic has no key")?;
-            let (newest, last) = keys.entry(key).or_default();
-            *last = record
-                .payload
-                .as_deref()
-                .map(decode_alert)
-                .transpose()?
-                .map(|alert| {
-                    (
-                        alert.position.version.get(),
-                        alert.position.generation,
-                        alert.position.offset,
-                    )
-                });
-            *newest = (*newest).max(*last);
+            let alert = record.payload.as_deref().map(decode_alert).transpose()?;
+            keys.entry(key).or_default().push(Written {
+                at: (record.partition, record.offset),
+                state: alert.map(|alert| alert.position),
+            });
         }
         for history in histories {
-            let Some((newest, last)) = keys.get(history.rule_id.as_bytes()) else {
-                continue;
+            let written = keys.remove(history.rule_id.as_bytes()).unwrap_or_default();
+            let Some(last) = written.last() else { continue };
+            let newest = written.iter().filter_map(|written| written.state).max();
+            let version = history.versions.last().map_or(0, |version| version.number);
+            let is_right = match (last.state, newest) {
+                (last, _) if history.deleted => last.is_none(),
+                (Some(last), Some(newest)) => last == newest || newest.version.get() < version,
+                (None, _) | (_, None) => false,
             };
-            let right = if history.deleted { None } else { *newest };
-            if *last != right {
-                self.note_rule("last records that are not the newest", history, &(last, right));
+            if !is_right {
+                let end = &written[written.len().saturating_sub(2 * SHOWN)..];
+                self.problems
+                    .entry("rules whose last record is not their newest")
+                    .or_default()
+                    .push(format!(
+                        "rule {} of {}, deleted: {}, its last records: {end:?}",
+                        history.rule_id, history.ticker, history.deleted
+                    ));
             }
         }
         Ok(())
@@ -148,17 +151,21 @@ impl Comparison {
             .or_default()
             .push(format!("rule {rule} version {version} offset {offset}: {what:?}"));
     }
+}
 
-    fn note_rule(&mut self, kind: &'static str, history: &History, what: &dyn std::fmt::Debug) {
-        let History {
-            rule_id,
-            ticker,
-            deleted,
-            ..
-        } = history;
-        self.problems.entry(kind).or_default().push(format!(
-            "rule {rule_id} of {ticker}, deleted: {deleted}: {what:?}"
-        ));
+/// One record of a rule: where it lies, and the state it holds unless it is a deletion.
+struct Written {
+    at: (i32, i64),
+    state: Option<AlertPosition>,
+}
+
+impl std::fmt::Debug for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (partition, offset) = self.at;
+        match self.state {
+            Some(state) => write!(f, "{state} at {partition}/{offset}"),
+            None => write!(f, "deletion at {partition}/{offset}"),
+        }
     }
 }
 

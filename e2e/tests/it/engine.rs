@@ -192,14 +192,21 @@ async fn alert_systems_killed_while_they_restore_tell_what_the_oracle_says_on_ka
     run.compare_with_the_oracle(&feed, "kills while restoring");
 }
 
-/// Starts an instance and waits until it restores.
+/// Starts an instance and waits until it says that it restores.
 async fn begin_to_restore(run: &mut EngineRun, instance: usize) {
-    let logged = run.instances[instance].log().len();
+    let start = Instant::now();
     run.instances[instance].start_again().unwrap();
-    run.until("it restores", |run| {
-        run.instances[instance].log()[logged..].contains("restoring")
-    })
-    .await;
+    while start.elapsed() < Duration::from_secs(120) {
+        let readiness = run.instances[instance].readiness().await;
+        if readiness.is_some_and(|(_, text)| text.contains("restoring")) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!(
+        "instance {instance} did not restore: {}",
+        run.instances[instance].log_tail(30)
+    );
 }
 
 async fn restored_in(run: &mut EngineRun, instance: usize) -> Duration {
@@ -219,7 +226,7 @@ async fn one_two_and_four_alert_systems_share_the_tickers_and_tell_what_the_orac
         while run.instances.len() < count {
             run.join();
         }
-        let shares = shares_of(&mut run).await;
+        let shares = shares_of(&run).await;
         run.say(&format!("{count} instances have {shares:?} of 12 partitions"));
         let (before, start) = (run.control.quotes(), Instant::now());
         run.control.burst(quotes);
@@ -237,14 +244,11 @@ async fn one_two_and_four_alert_systems_share_the_tickers_and_tell_what_the_orac
 }
 
 /// Waits until the instances have equal shares of the partitions, by their own account.
-async fn shares_of(run: &mut EngineRun) -> Vec<f64> {
+async fn shares_of(run: &EngineRun) -> Vec<f64> {
     let wanted = vec![12.0 / run.instances.len() as f64; run.instances.len()];
     let start = Instant::now();
     loop {
-        let mut shares = Vec::new();
-        for instance in &run.instances {
-            shares.push(instance.metric("stockalert_partitions").await.unwrap_or(0.0));
-        }
+        let shares = run.shares().await;
         if shares == wanted {
             return shares;
         }

@@ -146,6 +146,15 @@ impl EngineRun {
         feed
     }
 
+    /// How many partitions each instance has, by its own account.
+    pub(crate) async fn shares(&self) -> Vec<f64> {
+        let mut shares = Vec::new();
+        for instance in &self.instances {
+            shares.push(instance.metric("stockalert_partitions").await.unwrap_or(0.0));
+        }
+        shares
+    }
+
     /// Ends all instances as a supervisor would, and starts them again: each partition's state is restored.
     pub(crate) async fn restart_all(&mut self) {
         for instance in &self.instances {
@@ -155,9 +164,34 @@ impl EngineRun {
             while !instance.has_ended().unwrap() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+        }
+        for instance in &mut self.instances {
             instance.start_again().unwrap();
         }
-        self.all_ready().await;
+        let start = Instant::now();
+        loop {
+            self.all_ready().await;
+            // One without partitions is ready too.
+            let shares: f64 = self.shares().await.iter().sum();
+            if shares >= f64::from(PARTITIONS) && self.are_ready().await {
+                return;
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "waited {PATIENCE:?} in vain\n{}",
+                self.log_tails()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn are_ready(&self) -> bool {
+        for instance in &self.instances {
+            if !matches!(instance.readiness().await, Some((true, _))) {
+                return false;
+            }
+        }
+        true
     }
 
     pub(crate) fn compare_with_the_oracle(&self, feed: &Feed, name: &str) {
