@@ -9,8 +9,9 @@ use crate::acknowledgements::Lane;
 
 /// A checkpoint is due so long after the first record was handled ...
 const AFTER: Duration = Duration::from_secs(1);
-/// ... or after so many quotes. Together: what a crash makes the successor read again.
-const QUOTES: usize = 100_000;
+/// ... or after so many quotes. Together: what a crash makes the successor read again, about a second's work. (Fewer would
+/// cost: each checkpoint writes a record of every ticker that was touched.)
+const QUOTES: usize = 500_000;
 /// Marks written in one turn, so that no turn takes long.
 const CHUNK: usize = 256;
 

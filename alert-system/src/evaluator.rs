@@ -28,6 +28,17 @@ pub(crate) struct Evaluator {
     outgoing: Outgoing,
     decoder: QuoteDecoder,
     transitions: Vec<Transition>,
+    /// Alerts of this turn. Written together at its end: one by one, each would be a request of its own while the quotes
+    /// come fast; while they come slowly, a turn is over at once.
+    raised: Vec<Raised>,
+}
+
+/// An alert to be written.
+struct Raised {
+    partition: i32,
+    key: String,
+    payload: Vec<u8>,
+    trace: TraceParent,
 }
 
 /// Where records go.
@@ -52,6 +63,8 @@ pub(crate) enum Progress {
 }
 
 impl Evaluator {
+    /// Alerts that are held back at most: one quote can raise millions.
+    const MOST_RAISED: usize = 1_024;
     /// Longer than a broker takes to come back.
     const MESSAGE_TIMEOUT: Duration = Duration::from_secs(120);
     /// Marks come in crowds and nobody waits for them: full batches cost the broker less.
@@ -79,6 +92,7 @@ impl Evaluator {
             lanes,
             decoder: QuoteDecoder::default(),
             transitions: Vec::new(),
+            raised: Vec::new(),
         })
     }
 
@@ -114,7 +128,7 @@ impl Evaluator {
         }
     }
 
-    /// Takes a quote. The caller counts it for the checkpoint.
+    /// Takes a quote. After the last one of a turn, the caller calls `end_quotes`.
     pub(crate) fn take_quote(&mut self, message: &BorrowedMessage<'_>) -> Result<(), Error> {
         let offset = message.offset();
         let partition = match self.partitions.get_mut(message.partition()) {
@@ -171,16 +185,15 @@ impl Evaluator {
         let trace = Record::trace_of(message).map_or_else(TraceParent::generate, TraceParent::child);
         for transition in &self.transitions {
             let alert = partition.engine.alert(&tick, transition, quote.currency, now);
-            let payload = encode_alert(&alert);
-            let key = alert.rule_id.to_string();
-            let write = Write {
-                topic: ALERTS,
+            self.raised.push(Raised {
                 partition: message.partition(),
-                key: key.as_bytes(),
-                payload: Some(&payload),
-                trace: Some(trace),
-            };
-            self.outgoing.alert(&self.checkpoint, write)?;
+                key: alert.rule_id.to_string(),
+                payload: encode_alert(&alert),
+                trace,
+            });
+            if self.raised.len() >= Self::MOST_RAISED {
+                write_raised(&mut self.raised, &self.outgoing, &self.checkpoint)?;
+            }
             tracing::debug!(
                 stock.ticker = %alert.ticker, rule.id = %alert.rule_id, alert.position = %alert.position,
                 side = ?alert.side, traceparent = %trace, "alert"
@@ -190,6 +203,12 @@ impl Evaluator {
             .alerts(self.transitions.len(), now.since(quote.ingest_time));
         self.transitions.clear();
         Ok(())
+    }
+
+    /// Writes what the quotes of this turn raised, and counts them for the checkpoint.
+    pub(crate) fn end_quotes(&mut self, handled: usize) -> Result<(), Error> {
+        self.checkpoint.handled(handled, Instant::now());
+        write_raised(&mut self.raised, &self.outgoing, &self.checkpoint)
     }
 
     /// Begins a checkpoint where one is due, and goes one step on with the one that runs. `now_due`: begin also before its
@@ -252,6 +271,20 @@ impl Evaluator {
         }
         self.checkpoint.handled(0, Instant::now());
     }
+}
+
+fn write_raised(raised: &mut Vec<Raised>, outgoing: &Outgoing, checkpoint: &Checkpoint) -> Result<(), Error> {
+    for alert in raised.drain(..) {
+        let write = Write {
+            topic: ALERTS,
+            partition: alert.partition,
+            key: alert.key.as_bytes(),
+            payload: Some(&alert.payload),
+            trace: Some(alert.trace),
+        };
+        outgoing.alert(checkpoint, write)?;
+    }
+    Ok(())
 }
 
 /// What a rule's record asks of the alerts topic.

@@ -25,9 +25,9 @@ use crate::watchdog::Beat;
 /// The consumer group that shares the partitions of the quotes topic.
 pub(crate) const GROUP: &str = "alert-system";
 
-/// Records of one topic taken in one turn ...
+/// Rules taken in one turn.
 const BURST: usize = 1_000;
-/// ... and the longest that quotes may take of one.
+/// The longest that quotes may take of one: bounds the delay of a rule change while quotes come fast.
 const BURST_TIME: Duration = Duration::from_millis(5);
 /// How long to wait for a quote when there is nothing else to do: bounds the delay of a rule change.
 const IDLE: Duration = Duration::from_millis(5);
@@ -140,7 +140,7 @@ impl Worker {
         let in_a_hurry = self.evaluator.checkpoint.is_writing();
         let mut wait = if in_a_hurry { Duration::ZERO } else { IDLE };
         let mut handled = 0;
-        while handled < BURST {
+        loop {
             match self.quotes.poll(std::mem::take(&mut wait)) {
                 Some(Ok(message)) => {
                     self.evaluator.take_quote(&message)?;
@@ -154,7 +154,7 @@ impl Worker {
             }
         }
         if handled > 0 {
-            self.evaluator.checkpoint.handled(handled, Instant::now());
+            self.evaluator.end_quotes(handled)?;
         }
         Ok(())
     }

@@ -64,7 +64,7 @@ impl Job {
             }
             Ok(())
         })?;
-        let mut restored_rules = 0;
+        let (mut restored, mut restored_rules) = (0, 0);
         reader.read(&alerts, &self.progress, is_cancelled, |span, event| {
             match event {
                 Event::Record(message) => {
@@ -76,6 +76,7 @@ impl Job {
                     if let Some(partition) = collected.remove(&span.partition)
                         && !self.cancelled.contains(span.partition)
                     {
+                        restored += 1;
                         restored_rules += partition.restoring.rules();
                         self.finish(partition)?;
                     }
@@ -83,10 +84,15 @@ impl Job {
             }
             Ok(())
         })?;
+        if restored == 0 {
+            // All of them went meanwhile.
+            return Ok(());
+        }
         let (records, took) = (self.progress.done(), self.progress.elapsed());
         metrics::restored(took);
         tracing::info!(
-            partitions = partitions.len(),
+            partitions = restored,
+            of = partitions.len(),
             rules = restored_rules,
             records,
             milliseconds = took.as_millis(),
