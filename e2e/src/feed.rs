@@ -29,7 +29,7 @@ const TURN: Duration = Duration::from_millis(50);
 /// After a hiccup of the machine, not all at once.
 const MOST: u64 = 20_000;
 /// Tickers whose quotes are held back at one time.
-const HELD: usize = 25;
+const HELD: usize = 40;
 /// Machines are shared, and a killed member holds its group up.
 const PATIENCE: Duration = Duration::from_secs(240);
 

@@ -126,9 +126,7 @@ async fn alert_systems_that_come_and_go_all_the_time_tell_what_the_oracle_says_o
             }
         };
         if joins {
-            while !run.instances[index].has_ended().unwrap() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            run.ended(index).await;
             run.instances[index].start_again().unwrap();
         } else {
             run.instances[index].terminate().unwrap();
@@ -168,13 +166,13 @@ async fn alert_systems_killed_while_they_restore_tell_what_the_oracle_says_on_ka
         )
     };
     let mut run = EngineRun::start(2, load).await;
-    run.instances[0].kill().unwrap();
-    let restore = restored_in(&mut run, 0).await;
+    let mut victim = 0;
+    run.end(victim).await;
+    let restore = restored_in(&mut run, victim).await;
     run.say(&format!("restoring takes {restore:.2?}"));
+    run.end(victim).await;
     let mut kill = 0;
     while kill < kills {
-        let victim = run.any_instance();
-        run.instances[victim].kill().unwrap();
         begin_to_restore(&mut run, victim).await;
         run.sleep_up_to(restore * 3 / 4).await;
         let readiness = run.instances[victim].readiness().await;
@@ -186,8 +184,13 @@ async fn alert_systems_killed_while_they_restore_tell_what_the_oracle_says_on_ka
                 reason.trim()
             ));
         }
-        run.instances[victim].start_again().unwrap();
+        if run.random.below(3) == 0 {
+            run.instances[victim].start_again().unwrap();
+            victim = 1 - victim;
+            run.end(victim).await;
+        }
     }
+    run.instances[victim].start_again().unwrap();
     let feed = run.settle().await;
     run.compare_with_the_oracle(&feed, "kills while restoring");
 }

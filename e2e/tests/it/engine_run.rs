@@ -155,15 +155,32 @@ impl EngineRun {
         shares
     }
 
+    /// Ends an instance as a supervisor would.
+    pub(crate) async fn end(&mut self, index: usize) {
+        self.instances[index].terminate().unwrap();
+        self.ended(index).await;
+    }
+
+    /// Waits until an instance that was told to end has done so.
+    pub(crate) async fn ended(&mut self, index: usize) {
+        let start = Instant::now();
+        while !self.instances[index].has_ended().unwrap() {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "instance {index} does not end\n{}",
+                self.log_tails()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Ends all instances as a supervisor would, and starts them again: each partition's state is restored.
     pub(crate) async fn restart_all(&mut self) {
         for instance in &self.instances {
             instance.terminate().unwrap();
         }
-        for instance in &mut self.instances {
-            while !instance.has_ended().unwrap() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        for index in 0..self.instances.len() {
+            self.ended(index).await;
         }
         for instance in &mut self.instances {
             instance.start_again().unwrap();
