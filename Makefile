@@ -31,7 +31,7 @@ e2e: install build ## the whole-system tests alone, with their output
 
 bench: install ## speed in numbers, beside the broker and the client alone; QUICK=1 for rough ones in two minutes
 	cargo build --release -p alert-system -p e2e --bins
-	cargo bench -p alert-system --bench engine $(if $(QUICK),-- --quick)
+	target/release/bench-engine $(if $(QUICK),--quick)
 	STOCKALERT_BIN_DIR=$(CURDIR)/target/release deploy/local/with-servers target/release/bench $(if $(QUICK),--quick)
 
 stack: install build ## Kafka, MariaDB and every service as its own process, until Ctrl-C; data in .stack/

@@ -8,6 +8,7 @@ pub mod log;
 pub mod market;
 pub mod oracle;
 pub mod process;
+pub mod report;
 pub mod rule_book;
 pub mod rule_history;
 pub mod servers;

@@ -24,6 +24,12 @@ pub(super) struct Band {
 }
 
 impl Band {
+    /// No prices: every quote is looked at closely.
+    const NOTHING: Self = Self {
+        above: i64::MAX,
+        below: i64::MIN,
+    };
+
     /// All prices.
     pub(super) const EVERYTHING: Self = Self {
         above: i64::MIN,
@@ -93,6 +99,10 @@ impl Book {
 
     /// The prices between which nothing happens.
     pub(super) fn band(&self, margin: RearmMargin) -> Band {
+        if !self.asleep.is_empty() {
+            // Some quote wakes them, whatever its price.
+            return Band::NOTHING;
+        }
         let mut band = Band::EVERYTHING;
         let rearm = |ladder: &Ladder| ladder.last_fired().map(|key| margin.rearms_at(key));
         band.narrow((rearm(&self.highs), self.highs.next_to_fire()));
@@ -102,11 +112,6 @@ impl Book {
         band.narrow((lows.0.and_then(price), lows.1.and_then(price)));
         band.narrow((self.loose.highest_down(), self.loose.lowest_up()));
         band
-    }
-
-    /// Whether a rule waits for a quote that it may see, whatever its price.
-    pub(super) fn has_sleepers(&self) -> bool {
-        !self.asleep.is_empty()
     }
 
     /// Puts an active entry in its place.

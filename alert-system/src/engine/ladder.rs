@@ -14,19 +14,41 @@ pub(super) struct Rung {
 /// grows with the threshold. Whoever does not fit (a rule made between two that fired, a margin of its own) is not `admitted`
 /// and is kept elsewhere.
 ///
-/// Sorted in segments of at most 1,024, so that adding and removing one moves 12 KiB at most, whatever the ladder's length.
+/// Sorted in segments of at most 256, so that adding and removing one moves 3 KiB at most, whatever the ladder's length.
 #[derive(Debug, Default)]
 pub(super) struct Ladder {
     segments: Vec<Segment>,
-    /// The first rung of each segment, close together: what a search reads.
-    firsts: Vec<Rung>,
     cursor: Place,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Segment {
-    keys: Vec<i64>,
-    slots: Vec<u32>,
+    /// Beside the others', so that a search for the right segment reads nothing else.
+    first: Rung,
+    rungs: Vec<Packed>,
+}
+
+/// A rung in 12 bytes instead of 16.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, packed(4))]
+struct Packed {
+    key: i64,
+    slot: u32,
+}
+
+impl From<Rung> for Packed {
+    fn from(Rung { key, slot }: Rung) -> Self {
+        Self { key, slot }
+    }
+}
+
+impl From<Packed> for Rung {
+    fn from(packed: Packed) -> Self {
+        Self {
+            key: packed.key,
+            slot: packed.slot,
+        }
+    }
 }
 
 /// A position between rungs: before rung `index` of `segment`. The cursor's index is never its segment's length: that
@@ -37,24 +59,19 @@ struct Place {
     index: usize,
 }
 
-const MOST: usize = if cfg!(test) { 8 } else { 1_024 };
+const MOST: usize = if cfg!(test) { 8 } else { 256 };
 /// How full segments are built, to leave room.
 const FULL: usize = MOST * 3 / 4;
 
 impl Ladder {
     /// From sorted rungs, of which the first `fired` have fired.
     pub(super) fn from_sorted(rungs: &[Rung], fired: usize) -> Self {
-        let segments: Vec<_> = rungs.chunks(FULL).map(Segment::from_sorted).collect();
-        let firsts = rungs.chunks(FULL).map(|chunk| chunk[0]).collect();
+        let segments: Vec<_> = rungs.chunks(FULL).filter_map(Segment::from_sorted).collect();
         let cursor = Place {
             segment: fired / FULL,
             index: fired % FULL,
         };
-        let mut ladder = Self {
-            segments,
-            firsts,
-            cursor,
-        };
+        let mut ladder = Self { segments, cursor };
         ladder.normalise();
         ladder
     }
@@ -72,14 +89,11 @@ impl Ladder {
     /// Fires all that `price` reaches.
     pub(super) fn advance(&mut self, price: i64, passed: &mut Vec<u32>) {
         while let Some(segment) = self.segments.get(self.cursor.segment) {
-            let start = self.cursor.index;
-            let reached = segment.keys[start..]
-                .iter()
-                .take_while(|key| **key <= price)
-                .count();
-            passed.extend_from_slice(&segment.slots[start..start + reached]);
+            let rest = &segment.rungs[self.cursor.index..];
+            let reached = rest.iter().take_while(|rung| rung.key <= price).count();
+            passed.extend(rest[..reached].iter().map(|rung| rung.slot));
             self.cursor.index += reached;
-            if self.cursor.index < segment.keys.len() {
+            if self.cursor.index < segment.rungs.len() {
                 return;
             }
             self.cursor = Place {
@@ -113,8 +127,7 @@ impl Ladder {
     /// Adds a rung that is admitted.
     pub(super) fn insert(&mut self, rung: Rung, fired: bool) {
         if self.segments.is_empty() {
-            self.segments.push(Segment::from_sorted(&[rung]));
-            self.firsts.push(rung);
+            self.segments.extend(Segment::from_sorted(&[rung]));
             self.cursor = Place {
                 segment: usize::from(fired),
                 index: 0,
@@ -128,17 +141,14 @@ impl Ladder {
         };
         let segment = &mut self.segments[place.segment];
         let at_cursor =
-            place == self.cursor || (place.index == segment.keys.len() && after_last == self.cursor);
+            place == self.cursor || (place.index == segment.rungs.len() && after_last == self.cursor);
         segment.insert(place.index, rung);
-        if place.index == 0 {
-            self.firsts[place.segment] = rung;
-        }
         if at_cursor && !fired {
             self.cursor = place;
         } else if (at_cursor || place < self.cursor) && place.segment == self.cursor.segment {
             self.cursor.index += 1;
         }
-        if self.segments[place.segment].keys.len() > MOST {
+        if self.segments[place.segment].rungs.len() > MOST {
             self.split(place.segment);
         }
     }
@@ -149,14 +159,13 @@ impl Ladder {
         let Some(segment) = self.segments.get_mut(place.segment) else {
             return false;
         };
-        if segment.keys.get(place.index) != Some(&rung.key) || segment.slots[place.index] != rung.slot {
+        if segment.rungs.get(place.index).copied().map(Rung::from) != Some(rung) {
             return false;
         }
-        segment.keys.remove(place.index);
-        segment.slots.remove(place.index);
-        let left = segment.keys.len();
-        if place.index == 0 && left > 0 {
-            self.firsts[place.segment] = segment.first();
+        segment.rungs.remove(place.index);
+        let left = segment.rungs.len();
+        if let Some(first) = segment.rungs.first() {
+            segment.first = (*first).into();
         }
         if place.segment == self.cursor.segment && place.index < self.cursor.index {
             self.cursor.index -= 1;
@@ -164,7 +173,6 @@ impl Ladder {
         self.normalise();
         if left == 0 {
             self.segments.remove(place.segment);
-            self.firsts.remove(place.segment);
             if self.cursor.segment > place.segment {
                 self.cursor.segment -= 1;
             }
@@ -175,8 +183,8 @@ impl Ladder {
     }
 
     fn split(&mut self, segment: usize) {
-        let (middle, upper) = self.segments[segment].split();
-        self.firsts.insert(segment + 1, upper.first());
+        let middle = self.segments[segment].rungs.len() / 2;
+        let upper = self.segments[segment].split_off(middle);
         self.segments.insert(segment + 1, upper);
         if self.cursor.segment > segment {
             self.cursor.segment += 1;
@@ -193,12 +201,11 @@ impl Ladder {
         let Some(next) = self.segments.get(segment + 1) else {
             return;
         };
-        let length = self.segments[segment].keys.len();
-        if length + next.keys.len() > MOST / 2 {
+        let length = self.segments[segment].rungs.len();
+        if length + next.rungs.len() > MOST / 2 {
             return;
         }
         let next = self.segments.remove(segment + 1);
-        self.firsts.remove(segment + 1);
         self.segments[segment].append(&next);
         if self.cursor.segment == segment + 1 {
             self.cursor = Place {
@@ -213,8 +220,8 @@ impl Ladder {
     /// Where a rung is, or belongs.
     fn find(&self, rung: Rung) -> Place {
         let segment = self
-            .firsts
-            .partition_point(|first| *first <= rung)
+            .segments
+            .partition_point(|segment| segment.first <= rung)
             .saturating_sub(1);
         let index = self.segments.get(segment).map_or(0, |segment| segment.find(rung));
         Place { segment, index }
@@ -240,13 +247,13 @@ impl Ladder {
         let segment = segment.checked_sub(1)?;
         Some(Place {
             segment,
-            index: self.segments[segment].keys.len() - 1,
+            index: self.segments[segment].rungs.len() - 1,
         })
     }
 
     fn normalise(&mut self) {
         if let Some(segment) = self.segments.get(self.cursor.segment)
-            && self.cursor.index == segment.keys.len()
+            && self.cursor.index == segment.rungs.len()
         {
             self.cursor = Place {
                 segment: self.cursor.segment + 1,
@@ -257,57 +264,48 @@ impl Ladder {
 }
 
 impl Segment {
-    fn from_sorted(rungs: &[Rung]) -> Self {
-        Self {
-            keys: rungs.iter().map(|rung| rung.key).collect(),
-            slots: rungs.iter().map(|rung| rung.slot).collect(),
-        }
+    fn from_sorted(rungs: &[Rung]) -> Option<Self> {
+        let mut packed = Vec::with_capacity(rungs.len() + spare(rungs.len()));
+        packed.extend(rungs.iter().copied().map(Packed::from));
+        Some(Self {
+            first: *rungs.first()?,
+            rungs: packed,
+        })
     }
 
     fn rung(&self, index: usize) -> Rung {
-        Rung {
-            key: self.keys[index],
-            slot: self.slots[index],
-        }
-    }
-
-    fn first(&self) -> Rung {
-        self.rung(0)
+        self.rungs[index].into()
     }
 
     fn find(&self, rung: Rung) -> usize {
-        let start = self.keys.partition_point(|key| *key < rung.key);
-        let equal = self.keys[start..].partition_point(|key| *key == rung.key);
-        start + self.slots[start..start + equal].partition_point(|slot| *slot < rung.slot)
+        self.rungs.partition_point(|other| Rung::from(*other) < rung)
     }
 
     fn insert(&mut self, index: usize, rung: Rung) {
-        if self.keys.len() == self.keys.capacity() {
-            // Not doubled: ten million rules' worth of room would stay empty.
-            let more = (self.keys.len() / 8).max(4);
-            self.keys.reserve_exact(more);
-            self.slots.reserve_exact(more);
+        if self.rungs.len() == self.rungs.capacity() {
+            self.rungs.reserve_exact(spare(self.rungs.len()));
         }
-        self.keys.insert(index, rung.key);
-        self.slots.insert(index, rung.slot);
+        self.rungs.insert(index, rung.into());
+        self.first = self.first.min(rung);
     }
 
-    /// Keeps the lower half; returns its length and the upper half.
-    fn split(&mut self) -> (usize, Self) {
-        let middle = self.keys.len() / 2;
-        let upper = Self {
-            keys: self.keys.split_off(middle),
-            slots: self.slots.split_off(middle),
-        };
-        self.keys.shrink_to_fit();
-        self.slots.shrink_to_fit();
-        (middle, upper)
+    /// Keeps those before `middle`; returns the others.
+    fn split_off(&mut self, middle: usize) -> Self {
+        let rungs = self.rungs.split_off(middle);
+        self.rungs.shrink_to(middle + spare(middle));
+        Self {
+            first: rungs[0].into(),
+            rungs,
+        }
     }
 
     fn append(&mut self, other: &Self) {
-        self.keys.reserve_exact(other.keys.len());
-        self.slots.reserve_exact(other.slots.len());
-        self.keys.extend_from_slice(&other.keys);
-        self.slots.extend_from_slice(&other.slots);
+        self.rungs.reserve_exact(other.rungs.len());
+        self.rungs.extend_from_slice(&other.rungs);
     }
+}
+
+/// Room for so many more. Not as many again, as a `Vec` would have it: of ten million rules, that would stay empty.
+fn spare(length: usize) -> usize {
+    (length / 16).max(2)
 }

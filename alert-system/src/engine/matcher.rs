@@ -81,7 +81,6 @@ pub(super) struct Guard {
     pub(super) ingest_time: Timestamp,
     pub(super) offset: i64,
     pub(super) rules: u32,
-    pub(super) has_sleepers: bool,
     touched: bool,
 }
 
@@ -93,7 +92,6 @@ impl Guard {
         ingest_time: Timestamp::from_micros(i64::MIN),
         offset: -1,
         rules: 0,
-        has_sleepers: false,
         touched: false,
     };
 }
@@ -101,9 +99,13 @@ impl Guard {
 /// As many shards as keep the pause of one that grows far below a millisecond, with ten million rules or a million
 /// tickers.
 const RULE_SHARDS: usize = 4_096;
+const DELETED_SHARDS: usize = 512;
 const TICKER_SHARDS: usize = 256;
 
 impl Engine {
+    /// Memory of one rule's own data in bytes; what is more serves to find it.
+    pub const BYTES_OF_A_RULE: usize = size_of::<Entry>();
+
     /// No rules.
     #[must_use]
     pub fn new(margin: RearmMargin) -> Self {
@@ -113,7 +115,7 @@ impl Engine {
             entries: Chunked::default(),
             free: Chunked::default(),
             slots: Sharded::new(RULE_SHARDS),
-            deleted: Sharded::new(RULE_SHARDS),
+            deleted: Sharded::new(DELETED_SHARDS),
             tickers: Chunked::default(),
             guards: Chunked::default(),
             books: Chunked::default(),
@@ -209,7 +211,7 @@ impl Engine {
             self.touched.push(index);
         }
         let units = tick.price.units();
-        if units <= guard.band.above || units >= guard.band.below || guard.has_sleepers {
+        if units <= guard.band.above || units >= guard.band.below {
             self.cross(tick, seen_until, transitions);
         }
         QuoteFate::Evaluated
@@ -229,9 +231,7 @@ impl Engine {
                 transitions.push(transition);
             }
         }
-        let guard = &mut self.guards[index];
-        guard.band = book.band(self.margin);
-        guard.has_sleepers = book.has_sleepers();
+        self.guards[index].band = book.band(self.margin);
     }
 
     /// The record of a transition that `on_quote` has just found for `tick`: the rule's new state.

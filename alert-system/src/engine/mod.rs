@@ -1,5 +1,31 @@
 //! Rules in, quotes in, transitions out. No I/O, no clock: the same input gives the same output, which is what lets a
 //! crash be repaired by reading the input again.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `evaluate` | when a rule changes sides: the definition |
+//! | `matcher` | `Engine`: rules by id, quotes by ticker, transitions |
+//! | `book` | one ticker's rules, each in the place where the quote that changes its side finds it |
+//! | `ladder` | sorted thresholds with a cursor: almost all rules are here |
+//! | `waiting` | the others: rules whose state a cursor can't express, rules that must not see a quote |
+//! | `restoring` | an engine from the compacted topics |
+//! | `chunked`, `sharded` | an array and a hash table that grow without standing still |
+//!
+//! # A quote
+//!
+//! Each ticker has a *band*: the prices between the nearest thresholds on either side. A quote inside it changes nothing,
+//! and is known to by one cache line, whatever the number of rules. One outside moves the cursors of the ticker's two
+//! ladders, past those thresholds that it reaches, and those rules are looked at one by one: `evaluate::side_after` decides.
+//! So the ladders only nominate; a mistake of theirs could delay an alert, but never make a wrong one.
+//!
+//! # Invariants
+//!
+//! - In a ladder, those before the cursor have fired, those after it have not. Whoever would break that is kept loose, with
+//!   triggers of its own.
+//! - The band never contains a price that changes a rule's side. It may be narrower than needed.
+//! - A rule that must not see a quote (made after it, expired before it, or already changed by it) keeps its state and sleeps
+//!   until a quote that it may see.
+//! - No change moves more than a segment of 256 thresholds, a shard of the hash table, or the list of segments.
 
 mod book;
 mod chunked;
@@ -8,11 +34,6 @@ mod evaluate;
 mod ladder;
 mod matcher;
 mod restoring;
-/// The former index, until the loop moves.
-pub mod naive {
-    pub use super::rules::{Engine, QuoteFate, RuleEffect};
-}
-mod rules;
 mod sharded;
 #[cfg(test)]
 mod tests;

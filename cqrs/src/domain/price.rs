@@ -1,4 +1,5 @@
 use std::fmt;
+use std::num::NonZeroI64;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A price above zero in units of 1e-8, so at most 92,233,720,368.54775807. Prints as a decimal without trailing zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Price(i64);
+pub struct Price(NonZeroI64);
 
 /// The text or number is not a price.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,13 +31,12 @@ impl Price {
     /// # Errors
     /// If it is zero or negative.
     pub fn from_units(units: i64) -> Result<Self, ParsePriceError> {
-        if units > 0 {
-            Ok(Self(units))
-        } else {
-            Err(ParsePriceError {
+        match NonZeroI64::new(units) {
+            Some(above_zero) if units > 0 => Ok(Self(above_zero)),
+            _ => Err(ParsePriceError {
                 value: units.to_string(),
                 reason: "it is not above 0",
-            })
+            }),
         }
     }
 
@@ -59,7 +59,7 @@ impl Price {
     /// Units of 1e-8.
     #[must_use]
     pub const fn units(self) -> i64 {
-        self.0
+        self.0.get()
     }
 
     /// For charts and distances; not for comparing.
@@ -69,7 +69,7 @@ impl Price {
         reason = "shown to people, where 15 digits are plenty"
     )]
     pub fn to_f64(self) -> f64 {
-        self.0 as f64 / Self::SCALE as f64
+        self.units() as f64 / Self::SCALE as f64
     }
 }
 
@@ -84,7 +84,7 @@ impl FromStr for Price {
     }
 }
 
-fn parse_units(text: &str) -> Result<i64, &'static str> {
+fn parse_units(text: &str) -> Result<NonZeroI64, &'static str> {
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -112,16 +112,12 @@ fn parse_units(text: &str) -> Result<i64, &'static str> {
         .checked_mul(Price::SCALE)
         .and_then(|units| units.checked_add(fraction))
         .ok_or("it is above 92233720368.54775807")?;
-    if units == 0 {
-        Err("it is not above 0")
-    } else {
-        Ok(units)
-    }
+    NonZeroI64::new(units).ok_or("it is not above 0")
 }
 
 impl fmt::Display for Price {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, fraction) = (self.0 / Self::SCALE, self.0 % Self::SCALE);
+        let (whole, fraction) = (self.units() / Self::SCALE, self.units() % Self::SCALE);
         if fraction == 0 {
             f.pad(&whole.to_string())
         } else {

@@ -1,5 +1,6 @@
 //! Random lives of an engine against a naive oracle.
 
+mod examples;
 mod ladder;
 mod oracle;
 

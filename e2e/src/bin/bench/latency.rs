@@ -13,10 +13,10 @@ use service::topics::{ALERTS, QUOTES};
 
 use crate::broker::Broker;
 use crate::child::{Baseline, HOP_IN, HOP_OUT, Process};
-use crate::report::{Progress, Row, at, median};
 use crate::scene::Scene;
 use crate::system::{start, stop};
 use crate::writer::Writer;
+use e2e::report::{Progress, Row, at, median};
 
 /// Quotes per second.
 const RATE: usize = 10_000;

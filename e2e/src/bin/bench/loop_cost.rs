@@ -8,9 +8,9 @@ use service::topics::{ALERTS, QUOTES};
 use crate::broker::{Broker, GroupOffsets, SYSTEM_GROUP};
 use crate::child::{BARE_GROUP, Baseline, Process, Taken};
 use crate::cpu::cpu_time;
-use crate::report::{Progress, Row, median};
 use crate::scene::Scene;
 use crate::writer::Writer;
+use e2e::report::{Progress, Row, median};
 
 /// librdkafka's own.
 const LINGER: Duration = Duration::from_millis(5);

@@ -8,7 +8,6 @@ mod child;
 mod cpu;
 mod latency;
 mod loop_cost;
-mod report;
 mod restore;
 mod scene;
 mod system;
@@ -24,9 +23,9 @@ use service::kafka::Kafka;
 
 use crate::broker::Broker;
 use crate::child::Baseline;
-use crate::report::{Progress, Row};
 use crate::scene::Scene;
 use crate::workload::TICKERS;
+use e2e::report::{Progress, Row};
 
 /// The alert-system on a real broker, in numbers.
 #[derive(Debug, Parser)]
@@ -85,7 +84,7 @@ async fn main() -> anyhow::Result<()> {
         bail!("a development build measures nothing; run `make bench`");
     }
     let rows = measure(arguments.kafka, if arguments.quick { &QUICK } else { &FULL }).await?;
-    report::print(&rows);
+    e2e::report::print(&rows);
     Ok(())
 }
 

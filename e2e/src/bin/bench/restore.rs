@@ -6,9 +6,9 @@ use e2e::process::Service;
 
 use crate::broker::Broker;
 use crate::child::{Baseline, Process, Taken};
-use crate::report::{Progress, Row, median};
 use crate::scene::Scene;
 use crate::system::{start, stop};
+use e2e::report::{Progress, Row, median};
 
 /// Histogram of the alert-system, of which the sum is asked.
 const RESTORE: &str = "stockalert_restore_seconds_sum";
@@ -35,15 +35,22 @@ pub(crate) async fn measure(
         restored.push(restore_time(&service).await?);
         system = Some(service);
     }
-    let bare_walls: Vec<Duration> = bare.iter().map(|taken| taken.wall).collect();
+    let bare: Vec<Duration> = bare.iter().map(|taken| taken.wall).collect();
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    let each = |times: &[Duration]| -> Vec<String> {
+        let shown = |time: &Duration| format!("{:.0}", milliseconds(*time));
+        times.iter().map(shown).collect()
+    };
     let row = Row {
         name: format!("restore of {} records of state", scene.state_records),
         unit: "ms",
-        measured: median(&restored).as_secs_f64() * 1e3,
-        baseline: median(&bare_walls).as_secs_f64() * 1e3,
+        measured: milliseconds(median(&restored)),
+        baseline: milliseconds(median(&bare)),
         bar: 1.5,
         notes: vec![format!(
-            "restore, every round: {restored:.0?}; bare {bare_walls:.0?}"
+            "restore, every round: {} ms; bare {} ms",
+            each(&restored).join(", "),
+            each(&bare).join(", ")
         )],
     };
     Ok((row, system.context("no round was made")?))

@@ -1,37 +1,49 @@
+//! Benchmarks' progress and results, printed.
+
+#![allow(clippy::print_stdout, reason = "printing is what it is for")]
+
 use std::time::{Duration, Instant};
 
 /// Says what the benchmarks are at.
-pub(crate) struct Progress {
+#[derive(Debug)]
+pub struct Progress {
     start: Instant,
 }
 
 impl Progress {
-    pub(crate) fn start() -> Self {
+    /// Now.
+    #[must_use]
+    pub fn start() -> Self {
         Self {
             start: Instant::now(),
         }
     }
 
-    pub(crate) fn say(&self, what: &str) {
+    /// What begins now.
+    pub fn say(&self, what: &str) {
         println!("[{:6.1} s] {what}", self.start.elapsed().as_secs_f64());
     }
 }
 
 /// One line of the table.
 #[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) name: String,
-    pub(crate) unit: &'static str,
-    pub(crate) measured: f64,
-    pub(crate) baseline: f64,
+pub struct Row {
+    /// What is measured.
+    pub name: String,
+    /// Of both numbers.
+    pub unit: &'static str,
+    /// This system's number.
+    pub measured: f64,
+    /// What it is compared with.
+    pub baseline: f64,
     /// What the ratio may be.
-    pub(crate) bar: f64,
+    pub bar: f64,
     /// What else was seen.
-    pub(crate) notes: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 /// Prints the machine, the table, and what else was seen.
-pub(crate) fn print(rows: &[Row]) {
+pub fn print(rows: &[Row]) {
     println!("\n{}\n", machine());
     println!(
         "{:<42} {:>12} {:>12} {:>7} {:>7}  met?",
@@ -64,12 +76,14 @@ fn verdict(ratio: f64, bar: f64) -> String {
 }
 
 /// Of at least one.
-pub(crate) fn median(durations: &[Duration]) -> Duration {
+#[must_use]
+pub fn median(durations: &[Duration]) -> Duration {
     at(durations, 500)
 }
 
 /// The duration that so many thousandths are not longer than.
-pub(crate) fn at(durations: &[Duration], permille: usize) -> Duration {
+#[must_use]
+pub fn at(durations: &[Duration], permille: usize) -> Duration {
     let mut sorted = durations.to_vec();
     sorted.sort();
     let index = (sorted.len() * permille).div_ceil(1_000).saturating_sub(1);
