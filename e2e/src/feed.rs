@@ -28,6 +28,9 @@ use crate::rule_history::History;
 const TURN: Duration = Duration::from_millis(50);
 /// After a hiccup of the machine, not all at once.
 const MOST: u64 = 20_000;
+/// Of a hundred tickers whose quotes go on, so many begin with a late quote: whoever has restored them meanwhile knows
+/// only from their record that it is late.
+const LATE_FIRST: u64 = 30;
 /// Tickers whose quotes are held back at one time.
 const HELD: usize = 40;
 /// Machines are shared, and a killed member holds its group up.
@@ -108,6 +111,7 @@ struct Watched {
     partition: i32,
     /// The offset after its last quote.
     written_to: i64,
+    late_first: bool,
     flow: Flow,
 }
 
@@ -122,6 +126,7 @@ pub struct Feed {
     random: SplitMix,
     last_time: Timestamp,
     edits_begun: u64,
+    longest_hold: Duration,
 }
 
 impl std::fmt::Debug for Feed {
@@ -152,6 +157,7 @@ impl Feed {
             .map(|number| Watched {
                 partition: partition_of(market.ticker(number), partitions),
                 written_to: 0,
+                late_first: false,
                 flow: Flow::Flowing,
             })
             .collect();
@@ -165,6 +171,7 @@ impl Feed {
             random: SplitMix(seed + 2),
             last_time: Timestamp::EPOCH,
             edits_begun: 0,
+            longest_hold: Duration::ZERO,
         };
         feed.write_first_rules().await?;
         Ok(feed)
@@ -174,6 +181,12 @@ impl Feed {
     #[must_use]
     pub fn histories(&self) -> Vec<History> {
         self.rules.histories()
+    }
+
+    /// The longest that one ticker's quotes or changes waited to be committed.
+    #[must_use]
+    pub const fn longest_hold(&self) -> Duration {
+        self.longest_hold
     }
 
     /// Writes until all is written and the caller wants no more; then each ticker has its last changes applied.
@@ -274,12 +287,16 @@ impl Feed {
                 }
                 continue;
             }
+            self.longest_hold = self.longest_hold.max(since.elapsed());
             self.watched[number].flow = match flow {
                 Flow::Draining { edits, .. } => Flow::Applying {
                     until: self.write_edits(number, edits).await?,
                     since: Instant::now(),
                 },
-                Flow::Flowing | Flow::Applying { .. } => Flow::Flowing,
+                Flow::Flowing | Flow::Applying { .. } => {
+                    self.watched[number].late_first = self.random.below(100) < LATE_FIRST;
+                    Flow::Flowing
+                }
             };
             if let Flow::Draining { edits, .. } = flow {
                 control.edits.fetch_add(edits, Ordering::Relaxed);
@@ -313,6 +330,8 @@ impl Feed {
         for _ in 0..count {
             let number = flowing[usize::try_from(self.random.below(flowing.len() as u64))?];
             let now = self.now();
+            let late_first = std::mem::take(&mut self.watched[number].late_first);
+            let mood = if late_first { Mood::Late } else { mood };
             let quote = self.market.quote(number, mood, now)?;
             let partition = self.watched[number].partition;
             let payload = encode_quote(&quote);

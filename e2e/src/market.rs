@@ -9,13 +9,15 @@ const LATE: u64 = 3;
 /// Of a hundred quotes, so many share the event time of the one before.
 const SAME_TIME: u64 = 20;
 
-/// How far prices jump.
+/// What the next quote is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
     /// At most 0.03 % a step: few quotes cross a threshold.
     Calm,
     /// At most 0.3 % a step: a quote crosses several.
     Storm,
+    /// Older than the one before, with a price that would fire.
+    Late,
 }
 
 /// The same seed makes the same walks.
@@ -78,7 +80,7 @@ impl Market {
         let random = &mut self.random;
         let listing = &mut self.listings[number];
         let kind = random.below(100);
-        let (shown, event_us) = if kind < LATE {
+        let (shown, event_us) = if kind < LATE || mood == Mood::Late {
             let far = listing.price * if random.below(2) == 0 { 90 } else { 110 } / 100;
             (
                 far,
@@ -89,10 +91,7 @@ impl Market {
                 listing.event_us += 1 + i64::try_from(random.below(2_000_000))?;
             }
             // At most 3 % from where it began.
-            let most: i64 = match mood {
-                Mood::Calm => 30,
-                Mood::Storm => 300,
-            };
+            let most: i64 = if mood == Mood::Storm { 300 } else { 30 };
             let steps = i64::try_from(random.below(most.unsigned_abs() * 2 + 1))? - most;
             let price = listing.price + listing.price / 100_000 * steps;
             listing.price = price.clamp(listing.first / 100 * 97, listing.first / 100 * 103);

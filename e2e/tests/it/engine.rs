@@ -11,6 +11,9 @@ use crate::system::beside_others;
 /// Longer than the session timeout of 8 s: the group goes on without the paused one.
 const PAUSE: Duration = Duration::from_secs(12);
 
+/// In so short a time it has taken many quotes and handled some.
+const IN_HAND: Duration = Duration::from_millis(150);
+
 fn load(quotes: u64, edits: u64) -> Load {
     Load {
         tickers: 100,
@@ -39,7 +42,7 @@ async fn alert_systems_killed_again_and_again_tell_what_the_oracle_says_on_kafka
         if kill % 2 == 0 {
             run.sleep_up_to(Duration::from_millis(500)).await;
         } else {
-            pause_in_a_storm(&mut run, victim).await;
+            pause_in_a_storm(&mut run, victim, Duration::from_secs(1)).await;
         }
         run.instances[victim].kill().unwrap();
         run.say(&format!("kill {kill} of {kills}, instance {victim}"));
@@ -61,18 +64,17 @@ async fn paused_alert_systems_that_wake_up_tell_what_the_oracle_says_on_kafka() 
     let (rounds, load) = if is_full() {
         (6, load(120_000, 2_000))
     } else {
-        (1, load(20_000, 300))
+        (1, load(20_000, 200))
     };
     let mut run = EngineRun::start(3, load).await;
     for round in 1..=rounds {
         run.until_share(round, rounds + 3).await;
-        // In the middle of many quotes, so that they wake up with some in hand.
         let first = run.any_instance();
-        pause_in_a_storm(&mut run, first).await;
+        pause_in_a_storm(&mut run, first, IN_HAND).await;
         let slept = Instant::now();
         run.sleep_up_to(Duration::from_secs(3)).await;
         let second = (first + 1) % run.instances.len();
-        pause_in_a_storm(&mut run, second).await;
+        pause_in_a_storm(&mut run, second, IN_HAND).await;
         run.say(&format!(
             "round {round} of {rounds}: instances {first} and {second} paused"
         ));
@@ -90,16 +92,16 @@ async fn paused_alert_systems_that_wake_up_tell_what_the_oracle_says_on_kafka() 
     run.compare_with_the_oracle(&feed, "pauses");
 }
 
-/// Lets quotes heap up, and pauses the instance when it has taken many of them and handled some.
-async fn pause_in_a_storm(run: &mut EngineRun, instance: usize) {
-    const STORM: u64 = 4_000;
+/// Lets quotes heap up, and pauses the instance after it has worked on them for so long at most.
+async fn pause_in_a_storm(run: &mut EngineRun, instance: usize, most: Duration) {
+    const STORM: u64 = 6_000;
     let before = run.control.quotes();
     run.instances[instance].pause().unwrap();
     run.control.storm(STORM);
     run.until("a storm is written", |run| run.control.quotes() >= before + STORM)
         .await;
     run.instances[instance].resume().unwrap();
-    run.sleep_up_to(Duration::from_millis(150)).await;
+    run.sleep_up_to(most).await;
     run.instances[instance].pause().unwrap();
 }
 
@@ -117,6 +119,9 @@ async fn alert_systems_that_come_and_go_all_the_time_tell_what_the_oracle_says_o
     let mut present = [true; MOST];
     for change in 1..=changes {
         let next = Instant::now() + Duration::from_secs(3);
+        // So that there is work in hand when partitions move.
+        run.control.storm(2_000);
+        run.sleep_up_to(Duration::from_millis(300)).await;
         let members = present.iter().filter(|here| **here).count();
         let joins = members == 1 || (members < MOST && run.random.below(2) == 0);
         let index = loop {

@@ -18,6 +18,10 @@ const PARTITIONS: i32 = 12;
 /// Machines are shared: everything is waited for, and for long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Faults that follow one another hold a partition up for several session timeouts. A standstill that only a watchdog ends,
+/// after a minute, must not go unseen.
+const STALL: Duration = Duration::from_secs(55);
+
 /// The sizes that show the promises take half an hour; smaller ones take part in `make test`.
 pub(crate) fn is_full() -> bool {
     std::env::var("E2E_FULL").is_ok_and(|full| full == "1")
@@ -96,11 +100,13 @@ impl EngineRun {
         tokio::time::sleep(Duration::from_millis(self.random.below(limit))).await;
     }
 
-    /// Until so many of all quotes are written.
+    /// Until so many of all quotes and rule changes are written.
     pub(crate) async fn until_share(&mut self, part: u64, of: u64) {
-        let quotes = self.load.quotes * part / of;
-        self.until("the next fault is due", |run| run.control.quotes() >= quotes)
-            .await;
+        let (quotes, edits) = (self.load.quotes * part / of, self.load.edits * part / of);
+        self.until("the next fault is due", |run| {
+            run.control.quotes() >= quotes && run.control.edits() >= edits
+        })
+        .await;
     }
 
     /// Wakes a paused instance.
@@ -141,8 +147,16 @@ impl EngineRun {
     pub(crate) async fn settle(&mut self) -> Feed {
         self.control.finish();
         let feed = self.take_feed().await;
+        let written = Instant::now();
         self.until("all quotes are evaluated", |run| run.lag(QUOTES) == 0)
             .await;
+        let longest = feed.longest_hold().max(written.elapsed());
+        self.say(&format!("all is evaluated; the longest wait was {longest:.1?}"));
+        assert!(
+            longest < STALL,
+            "something stood still for {longest:?}\n{}",
+            self.log_tails()
+        );
         feed
     }
 
