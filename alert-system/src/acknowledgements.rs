@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, Message as _};
 use service::TraceParent;
 use service::kafka::KafkaError;
@@ -105,9 +105,10 @@ pub(crate) struct Write<'a> {
 }
 
 /// Writes records whose acknowledgements are counted by lane. (`flush` would not do: its success does not mean delivered,
-/// and it waits in steps of 100 ms.)
+/// and it waits in steps of 100 ms.) Whoever writes also calls `poll`: a thread of its own that waits for each report would
+/// cost more than all else that is done with a record.
 pub(crate) struct Writer {
-    client: ThreadedProducer<DeliveryReports>,
+    client: BaseProducer<DeliveryReports>,
     lanes: Lanes,
 }
 
@@ -118,6 +119,11 @@ impl Writer {
             client: config.create_with_context(reports)?,
             lanes: lanes.clone(),
         })
+    }
+
+    /// Takes the reports that have come, waiting for them for so long.
+    pub(crate) fn poll(&self, wait: Duration) {
+        self.client.poll(wait);
     }
 
     /// Hands a record to the client. While its queue is full, calls `waiting` every 2 ms.
@@ -150,7 +156,7 @@ impl Writer {
                     self.lanes.check()?;
                     record = refused;
                     waiting();
-                    std::thread::sleep(Duration::from_millis(2));
+                    self.poll(Duration::from_millis(2));
                 }
                 Err((error, _)) => return Err(error.into()),
             }

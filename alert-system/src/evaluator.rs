@@ -214,6 +214,7 @@ impl Evaluator {
     /// Begins a checkpoint where one is due, and goes one step on with the one that runs. `now_due`: begin also before its
     /// time.
     pub(crate) fn step_checkpoint(&mut self, now_due: bool) -> Result<Progress, Error> {
+        self.outgoing.take_acknowledgements();
         let now = Instant::now();
         let begins = self.checkpoint.is_idle() && now_due && self.checkpoint.has_work();
         if begins || self.checkpoint.is_due(now) {
@@ -313,6 +314,11 @@ fn apply_rule(partition: &mut Partition, message: &BorrowedMessage<'_>) -> Resul
 }
 
 impl Outgoing {
+    fn take_acknowledgements(&self) {
+        self.alerts.poll(Duration::ZERO);
+        self.marks.poll(Duration::ZERO);
+    }
+
     fn alert(&self, checkpoint: &Checkpoint, write: Write<'_>) -> Result<(), Error> {
         let waiting = || self.beat.doing("waiting for the broker to take alerts");
         Ok(self.alerts.write(checkpoint.lane(), write, waiting)?)

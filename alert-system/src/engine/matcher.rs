@@ -4,6 +4,7 @@ use super::book::{Band, Book};
 use super::chunked::Chunked;
 use super::entry::{Entry, Standing};
 use super::evaluate::RearmMargin;
+use super::names::Names;
 use super::sharded::Sharded;
 use std::hash::BuildHasher as _;
 
@@ -64,7 +65,7 @@ pub struct Engine {
     pub(super) tickers: Chunked<Ticker>,
     pub(super) guards: Chunked<Guard>,
     pub(super) books: Chunked<Book>,
-    indices: Sharded<u32>,
+    names: Names,
     /// Tickers evaluated since their marks were taken.
     touched: Vec<u32>,
     candidates: Vec<u32>,
@@ -96,11 +97,9 @@ impl Guard {
     };
 }
 
-/// As many shards as keep the pause of one that grows far below a millisecond, with ten million rules or a million
-/// tickers.
+/// As many shards as keep the pause of one that grows far below a millisecond, with ten million rules.
 const RULE_SHARDS: usize = 4_096;
 const DELETED_SHARDS: usize = 512;
-const TICKER_SHARDS: usize = 256;
 
 impl Engine {
     /// Memory of one rule's own data in bytes; what is more serves to find it.
@@ -119,7 +118,7 @@ impl Engine {
             tickers: Chunked::default(),
             guards: Chunked::default(),
             books: Chunked::default(),
-            indices: Sharded::new(TICKER_SHARDS),
+            names: Names::default(),
             touched: Vec::new(),
             candidates: Vec::new(),
         }
@@ -134,9 +133,7 @@ impl Engine {
     /// The index of a ticker that a rule or a mark has named.
     #[must_use]
     pub fn ticker(&self, ticker: &str) -> Option<TickerIndex> {
-        self.indices
-            .find(ticker, |index| self.tickers[index].as_str() == ticker)
-            .map(TickerIndex)
+        self.names.find(ticker, &self.tickers).map(TickerIndex)
     }
 
     /// Takes a version of a rule. False if it is not newer than what is known: nothing changed.
@@ -339,10 +336,7 @@ impl Engine {
         let index = self.tickers.push(ticker.clone());
         self.guards.push(Guard::NEW);
         self.books.push(Book::default());
-        let tickers = &self.tickers;
-        self.indices.insert(ticker.as_str(), index, |hasher, index| {
-            hasher.hash_one(tickers[index].as_str())
-        });
+        self.names.insert(ticker.as_str(), index);
         index
     }
 

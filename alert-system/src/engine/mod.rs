@@ -9,6 +9,7 @@
 //! | `ladder` | sorted thresholds with a cursor: almost all rules are here |
 //! | `waiting` | the others: rules whose state a cursor can't express, rules that must not see a quote |
 //! | `restoring` | an engine from the compacted topics |
+//! | `names` | tickers' indices, for every quote |
 //! | `chunked`, `sharded` | an array and a hash table that grow without standing still |
 //!
 //! # A quote
@@ -33,6 +34,7 @@ mod entry;
 mod evaluate;
 mod ladder;
 mod matcher;
+mod names;
 mod restoring;
 mod sharded;
 #[cfg(test)]

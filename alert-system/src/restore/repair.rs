@@ -127,7 +127,7 @@ impl RepairWriter {
     pub(super) fn wait(&self) -> Result<(), Error> {
         while self.lanes.outstanding(Lane::Marks) > 0 {
             self.lanes.check()?;
-            std::thread::sleep(Duration::from_millis(1));
+            self.writer.poll(Duration::from_millis(1));
         }
         Ok(())
     }

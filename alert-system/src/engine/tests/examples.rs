@@ -200,3 +200,24 @@ fn a_state_of_a_lost_log_keeps_its_side_but_not_its_offset() {
     let mut engine = restoring.finish();
     assert_eq!(feed(&mut engine, &[("250", 2), ("150", 3)], 0), [(1, Side::In)]);
 }
+
+#[test]
+fn tickers_with_a_long_common_beginning_are_told_apart() {
+    let names = [
+        "ABCDEFGHIJKLMNO",
+        "ABCDEFGHIJKLMNOP",
+        "ABCDEFGHIJKLMNOPQ",
+        "ABCDEFGHIJKLMNOPR",
+    ];
+    let mut engine = Engine::new(MARGIN);
+    for name in names {
+        assert_eq!(engine.ticker(name), None);
+        let rule = RuleSnapshot {
+            ticker: name.parse().unwrap(),
+            ..rule("100", "200")
+        };
+        assert!(engine.change(&rule));
+    }
+    let indices: std::collections::HashSet<_> = names.map(|name| engine.ticker(name).unwrap()).into();
+    assert_eq!(indices.len(), names.len());
+}
