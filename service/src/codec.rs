@@ -3,6 +3,7 @@
 //! Decoding checks everything: what comes out of a topic is as trustworthy as what a user typed, once it is a domain
 //! type.
 
+mod plain;
 mod reader;
 
 pub use reader::{QuoteDecoder, QuoteView, StateDecoder};
@@ -13,6 +14,8 @@ use cqrs::domain::{
 };
 use prost::Message as _;
 use proto::v1;
+
+use plain::PlainQuote;
 
 /// Why a record's bytes are not what the topic holds.
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +144,7 @@ pub fn encode_quote(quote: &Quote) -> Vec<u8> {
 pub fn decode_quote(bytes: &[u8]) -> Result<Quote, DecodeError> {
     let record = v1::QuoteRecord::decode(bytes)?;
     let ticker = record.ticker.parse()?;
-    let checked = checked_quote(&record)?;
+    let checked = checked_quote((&record).into())?;
     Ok(Quote {
         ticker,
         price: checked.price,
@@ -159,27 +162,35 @@ pub fn decode_quote(bytes: &[u8]) -> Result<Quote, DecodeError> {
 }
 
 /// All that makes a quote valid, but for its ticker's spelling.
-fn checked_quote(record: &v1::QuoteRecord) -> Result<QuoteView<'_>, DecodeError> {
-    if record.volume.is_some_and(|volume| volume < 0) {
-        return Err(field("volume", &record.volume.unwrap_or_default()));
+fn checked_quote(quote: PlainQuote<'_>) -> Result<QuoteView<'_>, DecodeError> {
+    if quote.volume.is_some_and(|volume| volume < 0) {
+        return Err(field("volume", &quote.volume.unwrap_or_default()));
     }
-    if record.source.len() > 32 || record.source.chars().any(char::is_control) {
-        return Err(field("source", &record.source));
+    if quote.source.len() > 32 || has_control(quote.source) {
+        return Err(field("source", &quote.source));
     }
     Ok(QuoteView {
-        ticker: &record.ticker,
-        price: Price::from_units(record.price)?,
-        currency: currency(&record.currency)?,
-        event_time: time("event_time_us", record.event_time_us)?,
-        ingest_time: time("ingest_time_us", record.ingest_time_us)?,
+        ticker: quote.ticker,
+        price: Price::from_units(quote.price)?,
+        currency: currency(quote.currency)?,
+        event_time: time("event_time_us", quote.event_time_us)?,
+        ingest_time: time("ingest_time_us", quote.ingest_time_us)?,
     })
 }
 
 fn currency(text: &str) -> Result<&str, DecodeError> {
-    if text.len() > 16 || text.chars().any(char::is_control) {
+    if text.len() > 16 || has_control(text) {
         return Err(field("currency", &text));
     }
     Ok(text)
+}
+
+fn has_control(text: &str) -> bool {
+    if text.is_ascii() {
+        text.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        text.chars().any(char::is_control)
+    }
 }
 
 /// Times before the epoch are nobody's, and times after the year 9999 can't be shown.

@@ -8,9 +8,10 @@ use cqrs::domain::{
 use prost::Message as _;
 use proto::v1;
 
+use super::plain::read_quote;
 use super::{DecodeError, checked_alert, checked_quote, checked_rule, checked_ticker};
 
-/// A valid quote that borrows its decoder's memory.
+/// A valid quote that borrows the record's bytes, or its decoder's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuoteView<'a> {
     /// As the record spells it. **Not checked**: a ticker that is known needs no check, any other is to be parsed.
@@ -36,10 +37,13 @@ impl QuoteDecoder {
     ///
     /// # Errors
     /// If the bytes are not such a record, or one that makes no sense.
-    pub fn decode(&mut self, bytes: &[u8]) -> Result<QuoteView<'_>, DecodeError> {
+    pub fn decode<'a>(&'a mut self, bytes: &'a [u8]) -> Result<QuoteView<'a>, DecodeError> {
+        if let Some(quote) = read_quote(bytes) {
+            return checked_quote(quote);
+        }
         self.record.clear();
         self.record.merge(bytes)?;
-        checked_quote(&self.record)
+        checked_quote((&self.record).into())
     }
 }
 
