@@ -310,6 +310,18 @@ impl Engine {
         }
     }
 
+    /// Makes room for so many rules.
+    pub(super) fn expect(&mut self, rules: usize) {
+        self.slots.reserve(rules);
+    }
+
+    /// Gives room back that was made for far more rules than came.
+    pub(super) fn shrink(&mut self) {
+        let entries = &self.entries;
+        self.slots
+            .shrink(|hasher, slot| hasher.hash_one(entries[slot].rule_id));
+    }
+
     /// A slot for a new rule, not yet in its place.
     pub(super) fn add(&mut self, rule: &RuleSnapshot) -> u32 {
         let ticker = self.index_of(&rule.ticker);

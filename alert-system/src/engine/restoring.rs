@@ -21,15 +21,16 @@ pub enum StateFate {
 #[derive(Debug)]
 pub struct Restoring {
     engine: Engine,
+    expected: usize,
 }
 
 impl Restoring {
-    /// Nothing read yet.
+    /// Nothing read yet. `expected` says how many rules there may be: room is made for them at once.
     #[must_use]
-    pub fn new(margin: RearmMargin) -> Self {
-        Self {
-            engine: Engine::new(margin),
-        }
+    pub fn new(margin: RearmMargin, expected: usize) -> Self {
+        let mut engine = Engine::new(margin);
+        engine.expect(expected);
+        Self { engine, expected }
     }
 
     /// How many rules were read and not deleted.
@@ -108,6 +109,10 @@ impl Restoring {
     #[must_use]
     pub fn finish(self) -> Engine {
         let mut engine = self.engine;
+        if engine.rules() < self.expected / 2 {
+            // A rule may have many records.
+            engine.shrink();
+        }
         let (slots, starts) = by_ticker(&engine);
         for (index, bounds) in (0..).zip(starts.windows(2)) {
             let slots = &slots[bounds[0]..bounds[1]];

@@ -21,6 +21,24 @@ impl<V: Copy> Sharded<V> {
         }
     }
 
+    /// Makes room for so many values in all, at once instead of step by step.
+    pub(super) fn reserve(&mut self, values: usize) {
+        let share = values / self.shards.len();
+        // Keys do not spread evenly; three times the deviation covers nearly all shards.
+        let share = share + 3 * share.isqrt();
+        for shard in self.shards.iter_mut().filter(|shard| shard.is_empty()) {
+            *shard = HashTable::with_capacity(share);
+        }
+    }
+
+    /// Gives room back that was made for more.
+    pub(super) fn shrink(&mut self, rehash: impl Fn(&DefaultHashBuilder, V) -> u64) {
+        let hasher = &self.hasher;
+        for shard in &mut self.shards {
+            shard.shrink_to_fit(|value| rehash(hasher, *value));
+        }
+    }
+
     pub(super) fn find(&self, key: &(impl Hash + ?Sized), is_key: impl Fn(V) -> bool) -> Option<V> {
         let hash = self.hasher.hash_one(key);
         self.shards[self.shard(hash)]

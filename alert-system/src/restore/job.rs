@@ -50,7 +50,13 @@ impl Job {
         let inspected = reader.committed([RULES, TICKERS], partitions)?;
         let mut collected: HashMap<i32, Collected> = HashMap::new();
         for ((rules, tickers), alerts) in rules.iter().zip(&tickers).zip(&alerts) {
-            let new = Collected::new(Restoring::new(self.tools.margin), *rules, *tickers, *alerts);
+            let expected = usize::try_from(rules.len()).unwrap_or(usize::MAX);
+            let new = Collected::new(
+                Restoring::new(self.tools.margin, expected),
+                *rules,
+                *tickers,
+                *alerts,
+            );
             collected.insert(rules.partition, new);
         }
         let mut decoder = StateDecoder::default();

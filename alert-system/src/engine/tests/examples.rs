@@ -166,7 +166,7 @@ fn a_deleted_rule_stays_deleted() {
 #[test]
 fn a_quote_at_or_before_the_recorded_one_is_skipped_whole() {
     let rule = rule("100", "200");
-    let mut restoring = Restoring::new(MARGIN);
+    let mut restoring = Restoring::new(MARGIN, 1);
     restoring.rule(&rule);
     restoring.mark(&TickerMark {
         ticker: rule.ticker.clone(),
@@ -190,7 +190,7 @@ fn a_quote_at_or_before_the_recorded_one_is_skipped_whole() {
 fn a_state_of_a_lost_log_keeps_its_side_but_not_its_offset() {
     let old_log = rule("100", "200");
     let (_, alerts) = quote(&mut engine(&[&old_log]), "250", 1, 700);
-    let mut restoring = Restoring::new(MARGIN);
+    let mut restoring = Restoring::new(MARGIN, 1);
     restoring.rule(&RuleSnapshot {
         generation: 2,
         ..old_log

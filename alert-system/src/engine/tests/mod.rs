@@ -259,7 +259,7 @@ impl World {
             .max(self.settled);
         self.alerts
             .retain(|alert| alert.position.offset < i64::try_from(safe).unwrap());
-        let mut restoring = Restoring::new(self.margin);
+        let mut restoring = Restoring::new(self.margin, self.versions.len());
         let mut newest: BTreeMap<RuleId, Option<RuleVersion>> = BTreeMap::new();
         for (id, version) in &self.versions {
             newest.insert(*id, version.as_ref().map(|version| version.version));

@@ -74,7 +74,7 @@ impl Market {
 
     /// An engine with all the rules, restored as from the topics.
     pub(crate) fn engine(&self, margin_permille: u16) -> Engine {
-        let mut restoring = Restoring::new(RearmMargin::from_permille(margin_permille));
+        let mut restoring = Restoring::new(RearmMargin::from_permille(margin_permille), self.rules.len());
         for (ticker, rules) in self.rules.chunks(self.rules_per_ticker()).enumerate() {
             for (rule_id, range) in rules {
                 restoring.rule(&self.snapshot(ticker, *rule_id, *range));
