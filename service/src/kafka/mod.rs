@@ -183,7 +183,10 @@ impl Kafka {
             .set("heartbeat.interval.ms", "2000")
             // The broker answers a fetch as soon as there is a record. (The embedded one only after this time.)
             .set("fetch.wait.max.ms", if self.is_embedded() { "10" } else { "500" })
-            .set("queued.max.messages.kbytes", "65536");
+            .set("queued.max.messages.kbytes", "65536")
+            // How long a partition is left alone after the queue was found full. The default, a second, makes reading what
+            // has piled up stop and go: a restore of a million rules took four times as long.
+            .set("fetch.queue.backoff.ms", "10");
         config
     }
 
