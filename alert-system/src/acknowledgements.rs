@@ -58,6 +58,10 @@ impl Lanes {
         self.outstanding(Lane::AlertsEven) + self.outstanding(Lane::AlertsOdd)
     }
 
+    fn outstanding_in_all(&self) -> usize {
+        Lane::ALL.into_iter().map(|lane| self.outstanding(lane)).sum()
+    }
+
     /// A record is about to be written.
     pub(crate) fn begin(&self, lane: Lane) {
         self.shared.outstanding[lane.index()].fetch_add(1, Ordering::AcqRel);
@@ -121,9 +125,19 @@ impl Writer {
         })
     }
 
-    /// Takes the reports that have come, waiting for them for so long.
+    /// Takes the reports that come within so long.
     pub(crate) fn poll(&self, wait: Duration) {
         self.client.poll(wait);
+    }
+
+    /// Takes all reports that have come.
+    pub(crate) fn take_reports(&self) {
+        let mut before = usize::MAX;
+        // Without time to wait, the client takes those of one request and no more.
+        while self.lanes.outstanding_in_all() < before {
+            before = self.lanes.outstanding_in_all();
+            self.client.poll(Duration::ZERO);
+        }
     }
 
     /// Hands a record to the client. While its queue is full, calls `waiting` every 2 ms.

@@ -315,8 +315,8 @@ fn apply_rule(partition: &mut Partition, message: &BorrowedMessage<'_>) -> Resul
 
 impl Outgoing {
     fn take_acknowledgements(&self) {
-        self.alerts.poll(Duration::ZERO);
-        self.marks.poll(Duration::ZERO);
+        self.alerts.take_reports();
+        self.marks.take_reports();
     }
 
     fn alert(&self, checkpoint: &Checkpoint, write: Write<'_>) -> Result<(), Error> {
