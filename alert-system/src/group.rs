@@ -3,12 +3,8 @@ use std::sync::{Mutex, PoisonError};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaResult;
-use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
-use service::topics::QUOTES;
-
-use crate::lag::PartitionLag;
 
 /// What the group decided, to be carried out by the thread that polls.
 #[derive(Debug)]
@@ -25,7 +21,6 @@ pub(crate) enum Rebalance {
 #[derive(Debug, Default)]
 pub(crate) struct GroupContext {
     rebalances: Mutex<Vec<Rebalance>>,
-    lags: Mutex<Option<Vec<PartitionLag>>>,
     commit_failed: AtomicBool,
     closing: AtomicBool,
 }
@@ -33,11 +28,6 @@ pub(crate) struct GroupContext {
 impl GroupContext {
     pub(crate) fn take_rebalances(&self) -> Vec<Rebalance> {
         std::mem::take(&mut self.rebalances.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// The newest statistics, once each.
-    pub(crate) fn take_lags(&self) -> Option<Vec<PartitionLag>> {
-        self.lags.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Whether a commit failed since this was asked last.
@@ -59,12 +49,7 @@ impl GroupContext {
     }
 }
 
-impl ClientContext for GroupContext {
-    fn stats(&self, statistics: Statistics) {
-        let lags = PartitionLag::all(&statistics, QUOTES.name);
-        *self.lags.lock().unwrap_or_else(PoisonError::into_inner) = Some(lags);
-    }
-}
+impl ClientContext for GroupContext {}
 
 impl ConsumerContext for GroupContext {
     fn rebalance(

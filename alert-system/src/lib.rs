@@ -3,6 +3,7 @@
 mod acknowledgements;
 mod checkpoint;
 mod config;
+mod ends;
 pub mod engine;
 mod error;
 mod evaluator;

@@ -22,6 +22,8 @@ pub(crate) struct Partition {
     pub(crate) next_rule: i64,
     /// Offset of the next quote, once one was handled.
     pub(crate) next_quote: Option<i64>,
+    /// Offset of the first quote: where the last owner stopped.
+    pub(crate) first_quote: i64,
     /// Where the tickers topic ended when it was read.
     pub(crate) tickers_end: i64,
     /// Something was handled since the last checkpoint.

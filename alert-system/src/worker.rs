@@ -13,11 +13,12 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::Offsets;
+use crate::ends::EndsWatch;
 use crate::engine::RearmMargin;
 use crate::error::Error;
 use crate::evaluator::{Evaluator, Progress};
 use crate::group::{GroupContext, Rebalance};
-use crate::lag::LagWatch;
+use crate::lag::{LagWatch, Position, UnreadWatch};
 use crate::metrics;
 use crate::partition::{Partition, Slot};
 use crate::pressure::{Change, Pressure};
@@ -35,6 +36,9 @@ const BURST_TIME: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_millis(5);
 /// How long finishing the work may delay a rebalance. What is not committed by then is read again by the next owner.
 const REVOKE: Duration = Duration::from_secs(5);
+/// How long the client may take to begin reading elsewhere.
+const SEEK: Duration = Duration::from_secs(5);
+
 /// What the worker needs.
 pub(crate) struct Setup {
     pub(crate) kafka: Kafka,
@@ -53,7 +57,10 @@ pub(crate) struct Worker {
     evaluator: Evaluator,
     restores: Restores,
     pressure: Pressure,
+    ends: EndsWatch,
     lag: LagWatch,
+    unread_quotes: UnreadWatch,
+    unread_rules: UnreadWatch,
     health: ComponentHealth,
     beat: Arc<Beat>,
     /// The group has answered at least once.
@@ -67,11 +74,11 @@ impl Worker {
         let mut config = setup.kafka.consumer_config(GROUP);
         config
             // A rebalance touches only the partitions that move.
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("statistics.interval.ms", "5000");
+            .set("partition.assignment.strategy", "cooperative-sticky");
         let quotes: BaseConsumer<GroupContext> = config.create_with_context(GroupContext::default())?;
         quotes.subscribe(&[QUOTES.name])?;
         let rules = setup.kafka.consumer_config("alert-system-rules").create()?;
+        let ends = EndsWatch::start(&setup.kafka)?;
         Ok(Self {
             quotes: Arc::new(quotes),
             rules,
@@ -83,7 +90,11 @@ impl Worker {
                 runtime: setup.runtime,
             }),
             pressure: Pressure::default(),
+            ends,
             lag: LagWatch::default(),
+            // A partition may have to wait while others catch up.
+            unread_quotes: UnreadWatch::after(3),
+            unread_rules: UnreadWatch::after(1),
             health: setup.health,
             beat: setup.beat,
             joined: false,
@@ -202,34 +213,36 @@ impl Worker {
                 "partitions are given up before their work was committed; it is done again"
             );
         }
-        let mut rules = TopicPartitionList::new();
         for number in &numbers {
-            match self.evaluator.partitions.remove(*number) {
-                Some(Slot::Ready(_)) => drop(rules.add_partition(RULES.name, *number)),
-                Some(Slot::Restoring { job, .. }) => self.restores.cancel(job, *number),
-                None => {}
+            if let Some(Slot::Restoring { job, .. }) = self.evaluator.partitions.remove(*number) {
+                self.restores.cancel(job, *number);
             }
             metrics::lag(*number, 0);
         }
         self.evaluator.checkpoint.forget(&numbers);
-        self.rules.incremental_unassign(&rules)?;
+        self.follow_rules()?;
         self.quotes.incremental_unassign(partitions)?;
         Ok(())
     }
 
     /// Starts reading the quotes of partitions that are restored.
     fn take_restored(&mut self) -> Result<(), Error> {
+        let mut came = false;
         while let Some(restored) = self.restores.take()? {
             let number = restored.partition;
             match self.evaluator.partitions.get_mut(number) {
                 Some(Slot::Restoring { job, dropped }) if *job == restored.job => {
                     let dropped = *dropped;
                     self.take_over(restored, dropped)?;
+                    came = true;
                 }
                 // It went, and perhaps came again, meanwhile.
                 Some(_) | None => {}
             }
             self.tell();
+        }
+        if came {
+            self.follow_rules()?;
         }
         if self.told.elapsed() >= Duration::from_millis(500) {
             self.tell();
@@ -239,13 +252,11 @@ impl Worker {
 
     fn take_over(&mut self, restored: Restored, dropped: Option<i64>) -> Result<(), Error> {
         let number = restored.partition;
-        let mut rules = TopicPartitionList::new();
-        rules.add_partition_offset(RULES.name, number, Offset::Offset(restored.rules_end))?;
-        self.rules.incremental_assign(&rules)?;
         let partition = Partition {
             engine: restored.engine,
             next_rule: restored.rules_end,
             next_quote: None,
+            first_quote: restored.first_quote,
             tickers_end: restored.tickers_end,
             // How far the rules were read is committed also where nothing else happens: operators see no lag.
             uncommitted: true,
@@ -256,18 +267,32 @@ impl Worker {
         self.evaluator.checkpoint.handled(0, Instant::now());
         metrics::partition_restored();
         if let Some(offset) = dropped {
-            self.quotes.seek(
-                QUOTES.name,
-                number,
-                Offset::Offset(offset),
-                Duration::from_secs(5),
-            )?;
+            self.quotes
+                .seek(QUOTES.name, number, Offset::Offset(offset), SEEK)?;
         }
         if !self.pressure.is_paused() {
             let mut quotes = TopicPartitionList::new();
             quotes.add_partition(QUOTES.name, number);
             self.quotes.resume(&quotes)?;
         }
+        Ok(())
+    }
+
+    /// Reads the rules of all ready partitions, each from the next one. All at once: of partitions assigned one after the other,
+    /// the client has been seen to leave one unread.
+    fn follow_rules(&self) -> Result<(), Error> {
+        let mut rules = TopicPartitionList::new();
+        for (number, partition) in self.evaluator.partitions.ready() {
+            rules.add_partition_offset(RULES.name, number, Offset::Offset(partition.next_rule))?;
+        }
+        self.rules.assign(&rules)?;
+        self.ends.want(
+            self.evaluator
+                .partitions
+                .ready()
+                .map(|(number, _)| number)
+                .collect(),
+        );
         Ok(())
     }
 
@@ -294,20 +319,59 @@ impl Worker {
         Ok(())
     }
 
+    /// Compares what was read with what there is.
     fn watch_lag(&mut self) -> Result<(), Error> {
-        let Some(lags) = self.quotes.context().take_lags() else {
+        let Some(answer) = self.ends.take()? else {
             return Ok(());
         };
-        let partitions = &mut self.evaluator.partitions;
-        for lag in &lags {
-            if partitions.get_mut(lag.partition).is_some() {
-                metrics::lag(lag.partition, lag.lag);
+        let Some(ends) = answer else {
+            // The broker is away.
+            self.lag.forget();
+            return Ok(());
+        };
+        let (mut quotes, mut unread) = (Vec::new(), false);
+        for ends in ends {
+            let Some(Slot::Ready(partition)) = self.evaluator.partitions.get_mut(ends.partition) else {
+                continue;
+            };
+            let position = |next, end| Position {
+                partition: ends.partition,
+                next,
+                end,
+            };
+            let read = position(partition.next_quote.unwrap_or(partition.first_quote), ends.quotes);
+            metrics::lag(ends.partition, read.lag().max(0));
+            quotes.push(read);
+            if !self.pressure.is_paused() && self.unread_quotes.stands_still(read) {
+                tracing::warn!(
+                    kafka.partition = read.partition,
+                    kafka.offset = read.next,
+                    end = read.end,
+                    "quotes were not read; they are read anew"
+                );
+                let from = Offset::Offset(read.next);
+                self.quotes.seek(QUOTES.name, read.partition, from, SEEK)?;
+            }
+            if self
+                .unread_rules
+                .stands_still(position(partition.next_rule, ends.rules))
+            {
+                tracing::warn!(
+                    kafka.partition = ends.partition,
+                    kafka.offset = partition.next_rule,
+                    end = ends.rules,
+                    "rules were not read; they are read anew"
+                );
+                unread = true;
             }
         }
-        let paused = self.pressure.is_paused();
-        let ready: Vec<i32> = partitions.ready().map(|(number, _)| number).collect();
-        let is_read = |partition| !paused && ready.contains(&partition);
-        self.lag.observe(&lags, is_read, Instant::now())
+        if unread {
+            self.follow_rules()?;
+        }
+        if self.pressure.is_paused() {
+            quotes.clear();
+        }
+        self.lag.observe(&quotes, Instant::now())
     }
 
     fn commit(&self, offsets: &[Offsets]) -> Result<(), Error> {

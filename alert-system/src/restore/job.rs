@@ -5,7 +5,7 @@ use rdkafka::Message as _;
 use rdkafka::message::BorrowedMessage;
 use service::codec::{DecodeError, StateDecoder, decode_rule_key};
 use service::kafka::Record;
-use service::topics::{ALERTS, RULES, TICKERS};
+use service::topics::{ALERTS, QUOTES, RULES, TICKERS};
 
 use super::reader::{Event, Reader, Span};
 use super::repair::{Keys, RepairWriter, append_newest};
@@ -47,7 +47,8 @@ impl Job {
         let spans = || rules.iter().chain(&tickers).chain(&alerts);
         self.progress.expect(spans().map(Span::len).sum());
         // Malformed records before these were set aside when they were first met.
-        let inspected = reader.committed([RULES, TICKERS], partitions)?;
+        let first_quotes = self.first_quotes(&reader, partitions)?;
+        let inspected = reader.committed(&[RULES, TICKERS], partitions)?;
         let mut collected: HashMap<i32, Collected> = HashMap::new();
         for ((rules, tickers), alerts) in rules.iter().zip(&tickers).zip(&alerts) {
             let expected = usize::try_from(rules.len()).unwrap_or(usize::MAX);
@@ -84,7 +85,7 @@ impl Job {
                     {
                         restored += 1;
                         restored_rules += partition.restoring.rules();
-                        self.finish(partition)?;
+                        self.finish(partition, &first_quotes)?;
                     }
                 }
             }
@@ -108,8 +109,19 @@ impl Job {
         Ok(())
     }
 
+    /// Where the quotes of each partition will be read from.
+    fn first_quotes(&self, reader: &Reader, partitions: &[i32]) -> Result<HashMap<i32, i64>, Error> {
+        let committed = reader.committed(&[QUOTES], partitions)?;
+        let spans = reader.spans(QUOTES, partitions)?;
+        let first = spans.iter().map(|span| {
+            let committed = committed.get(&(QUOTES.name, span.partition));
+            (span.partition, committed.copied().unwrap_or(0).max(span.low))
+        });
+        Ok(first.collect())
+    }
+
     /// Puts the topics in order where they are not, and hands the partition over.
-    fn finish(&self, partition: Collected) -> Result<(), Error> {
+    fn finish(&self, partition: Collected, first_quotes: &HashMap<i32, i64>) -> Result<(), Error> {
         let repairs = [
             (partition.rules, &partition.stale_rules),
             (partition.tickers, &partition.stale_marks),
@@ -134,6 +146,7 @@ impl Job {
             partition: partition.rules.partition,
             rules_end: partition.rules.end,
             tickers_end: partition.tickers.end,
+            first_quote: first_quotes.get(&partition.rules.partition).copied().unwrap_or(0),
             engine: partition.restoring.finish(),
         };
         // Nobody listens any more where the process ends.

@@ -38,6 +38,8 @@ pub(crate) struct Restored {
     /// Where the rules topic is to be followed from.
     pub(crate) rules_end: i64,
     pub(crate) tickers_end: i64,
+    /// Offset of the first quote: where the last owner stopped.
+    pub(crate) first_quote: i64,
 }
 
 /// Partitions that went away while they were restored.

@@ -18,7 +18,7 @@ use crate::worker::GROUP;
 pub(super) struct Span {
     pub(super) topic: Topic,
     pub(super) partition: i32,
-    low: i64,
+    pub(super) low: i64,
     pub(super) end: i64,
 }
 
@@ -83,7 +83,7 @@ impl Reader {
     /// The offsets that the group committed.
     pub(super) fn committed(
         &self,
-        topics: [Topic; 2],
+        topics: &[Topic],
         partitions: &[i32],
     ) -> Result<HashMap<(&'static str, i32), i64>, Error> {
         let mut wanted = TopicPartitionList::new();
@@ -93,7 +93,7 @@ impl Reader {
             }
         }
         let committed = self.client.committed_offsets(wanted, Self::PATIENCE)?;
-        let offsets = topics.into_iter().flat_map(|topic| {
+        let offsets = topics.iter().flat_map(|topic| {
             let elements = committed.elements_for_topic(topic.name);
             elements
                 .into_iter()
