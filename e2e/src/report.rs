@@ -46,14 +46,14 @@ pub struct Row {
 pub fn print(rows: &[Row]) {
     println!("\n{}\n", machine());
     println!(
-        "{:<42} {:>12} {:>12} {:>7} {:>7}  met?",
+        "{:<56} {:>12} {:>12} {:>7} {:>7}  met?",
         "", "measured", "baseline", "ratio", "bar"
     );
     for row in rows {
         let ratio = row.measured / row.baseline;
         let number = |value: f64| format!("{value:.*} {}", if value < 100.0 { 2 } else { 0 }, row.unit);
         println!(
-            "{:<42} {:>12} {:>12} {ratio:>7.2} {:>7}  {}",
+            "{:<56} {:>12} {:>12} {ratio:>7.2} {:>7}  {}",
             row.name,
             number(row.measured),
             number(row.baseline),
@@ -99,10 +99,10 @@ fn machine() -> String {
         .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
         .map_or("unknown CPU", |(_, model)| model.trim());
     let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
+    let kafka = kafka_version().map_or(String::new(), |version| format!(", Kafka {version}"));
     format!(
-        "{cores} cores ({model}), Linux {}, Kafka {}, librdkafka {librdkafka}",
-        read("/proc/sys/kernel/osrelease").trim(),
-        kafka_version().unwrap_or_else(|| "of unknown version".into())
+        "{cores} cores ({model}), Linux {}{kafka}, librdkafka {librdkafka}",
+        read("/proc/sys/kernel/osrelease").trim()
     )
 }
 

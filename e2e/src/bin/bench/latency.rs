@@ -198,7 +198,7 @@ fn row(whole: &[Vec<Duration>], hops: &[Vec<Duration>]) -> Row {
         )
     };
     Row {
-        name: format!("quote to alert at {RATE}/s, p99"),
+        name: format!("quote to alert at {RATE}/s, p99 : two bare hops"),
         unit: "ms",
         measured: p99(whole),
         baseline: p99(hops),

@@ -96,7 +96,7 @@ fn row(whole: &[Taken], bare: &[Taken], quotes: usize) -> Row {
         quotes as f64 / median(&walls).as_secs_f64()
     };
     Row {
-        name: "whole loop, CPU per quote".into(),
+        name: "whole loop, CPU per quote : bare consumer".into(),
         unit: "ns",
         measured: each(median(&cpu(whole))),
         baseline: each(median(&cpu(bare))),

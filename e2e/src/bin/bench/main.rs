@@ -64,12 +64,12 @@ const FULL: Plan = Plan {
 
 const QUICK: Plan = Plan {
     latency: latency::Times {
-        warm_up: Duration::from_secs(3),
+        warm_up: Duration::from_secs(4),
         phase: Duration::from_secs(3),
         phases: 5,
     },
-    restores: 1,
-    loops: 1,
+    restores: 3,
+    loops: 3,
     ..FULL
 };
 

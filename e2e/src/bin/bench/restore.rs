@@ -42,7 +42,7 @@ pub(crate) async fn measure(
         times.iter().map(shown).collect()
     };
     let row = Row {
-        name: format!("restore of {} records of state", scene.state_records),
+        name: format!("restore of {} records : bare consumer", scene.state_records),
         unit: "ms",
         measured: milliseconds(median(&restored)),
         baseline: milliseconds(median(&bare)),
