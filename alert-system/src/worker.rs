@@ -34,8 +34,9 @@ const BURST: usize = 1_000;
 const BURST_TIME: Duration = Duration::from_millis(5);
 /// How long to wait for a quote when there is nothing else to do: bounds the delay of a rule change.
 const IDLE: Duration = Duration::from_millis(5);
-/// How long finishing the work may delay a rebalance. What is not committed by then is read again by the next owner.
-const REVOKE: Duration = Duration::from_secs(5);
+/// How long finishing the work may delay a rebalance. What is not committed by then is read again by the next owner, and what
+/// is on its way to a slow broker may land behind the next owner's records: until the next restore puts that right.
+const REVOKE: Duration = Duration::from_secs(20);
 /// How long the client may take to begin reading elsewhere.
 const SEEK: Duration = Duration::from_secs(5);
 

@@ -31,8 +31,20 @@ pub fn ends(bootstrap_servers: &str, topic: Topic) -> anyhow::Result<Vec<i64>> {
         .first()
         .map_or(0, |topic| topic.partitions().len());
     (0..i32::try_from(partitions)?)
-        .map(|partition| Ok(client.fetch_watermarks(topic.name, partition, PATIENCE)?.1))
+        .map(|partition| end(&client, topic, partition))
         .collect()
+}
+
+/// A broker that has just started does not lead its partitions at once.
+fn end(client: &BaseConsumer, topic: Topic, partition: i32) -> anyhow::Result<i64> {
+    let start = Instant::now();
+    loop {
+        match client.fetch_watermarks(topic.name, partition, PATIENCE) {
+            Ok((_, end)) => return Ok(end),
+            Err(error) if start.elapsed() > PATIENCE => return Err(error.into()),
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
 }
 
 /// How many records of a topic a group has not committed yet.
