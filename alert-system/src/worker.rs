@@ -106,7 +106,10 @@ impl Worker {
     /// Until shutdown.
     pub(crate) fn work(mut self, shutdown: &CancellationToken) -> Result<(), Error> {
         while !shutdown.is_cancelled() {
-            self.turn()?;
+            if let Err(error) = self.turn() {
+                self.leave();
+                return Err(error);
+            }
         }
         self.finish()
     }
@@ -177,6 +180,9 @@ impl Worker {
                 Rebalance::Assign(partitions) => self.assign(&partitions)?,
                 Rebalance::Revoke(partitions) => self.revoke(&partitions)?,
             }
+            // What was committed while the group was being shared anew may have been refused, of which the client says
+            // nothing: it tells only those who wait for a commit how it ended.
+            self.evaluator.commit_again();
             self.joined = true;
             self.tell();
         }
@@ -279,8 +285,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Reads the rules of all ready partitions, each from the next one. All at once: of partitions assigned one after the other,
-    /// the client has been seen to leave one unread.
+    /// Reads the rules of all ready partitions, each from the next one: all at once, so that nothing depends on what the client
+    /// made of the assignments before.
     fn follow_rules(&self) -> Result<(), Error> {
         let mut rules = TopicPartitionList::new();
         for (number, partition) in self.evaluator.partitions.ready() {
@@ -330,6 +336,8 @@ impl Worker {
             self.lag.forget();
             return Ok(());
         };
+        // For the same reason, from time to time: an idle partition's last commit may be the one that was refused.
+        self.evaluator.commit_again();
         let (mut quotes, mut unread) = (Vec::new(), false);
         for ends in ends {
             let Some(Slot::Ready(partition)) = self.evaluator.partitions.get_mut(ends.partition) else {

@@ -63,6 +63,21 @@ impl Worker {
         Ok(())
     }
 
+    /// Lets the client close: it does not before its last question is answered.
+    pub(super) fn leave(&self) {
+        self.beat.doing("leaving the group");
+        self.quotes.context().close();
+        for rebalance in self.quotes.context().take_rebalances() {
+            let answered = match rebalance {
+                Rebalance::Assign(partitions) => self.quotes.incremental_assign(&partitions),
+                Rebalance::Revoke(partitions) => self.quotes.incremental_unassign(&partitions),
+            };
+            if let Err(error) = answered {
+                tracing::warn!(%error, "a rebalance could not be answered at the end");
+            }
+        }
+    }
+
     /// Finishes the work and leaves the group.
     pub(super) fn finish(mut self) -> Result<(), Error> {
         let owned: Vec<i32> = self
@@ -75,18 +90,7 @@ impl Worker {
         if !self.settle(Instant::now() + SHUTDOWN)? {
             tracing::warn!("the end came before all work was committed; it is done again");
         }
-        self.beat.doing("leaving the group");
-        self.quotes.context().close();
-        // The client does not close before its last question is answered.
-        for rebalance in self.quotes.context().take_rebalances() {
-            let answered = match rebalance {
-                Rebalance::Assign(partitions) => self.quotes.incremental_assign(&partitions),
-                Rebalance::Revoke(partitions) => self.quotes.incremental_unassign(&partitions),
-            };
-            if let Err(error) = answered {
-                tracing::warn!(%error, "a rebalance could not be answered at the end");
-            }
-        }
+        self.leave();
         // First of all: others take over as soon as this instance has left.
         drop(self.quotes);
         Ok(())
