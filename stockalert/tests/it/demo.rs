@@ -157,6 +157,11 @@ fn a_registration_survives_a_restart_with_the_embedded_log() {
     ]);
     assert_eq!(run.code, 0, "{run:?}");
     up.wait_for("AAPL", Duration::from_secs(60));
+    // The recorder may come to the quotes later than the alert.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while home.run(&["price", "AAPL", "--server", &server]).code != 0 {
+        assert!(Instant::now() < deadline, "no price was recorded");
+    }
     let second = home.run(&[
         "up",
         "--quote-provider",
