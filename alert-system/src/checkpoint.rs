@@ -9,7 +9,7 @@ use crate::acknowledgements::Lane;
 
 /// A checkpoint is due so long after the first record was handled ...
 const AFTER: Duration = Duration::from_secs(2);
-/// ... or after so many quotes. Together: what a crash makes the successor read again, less than a second's work. (More
+/// ... or after so many quotes. Together: what a crash makes the successor read again. (More
 /// checkpoints would cost: each writes a record of every ticker that was touched.)
 const QUOTES: usize = 500_000;
 /// Marks written in one turn, so that no turn takes long.

@@ -18,10 +18,18 @@ pub(crate) struct Ends {
     pub(crate) rules: i64,
 }
 
+/// What the broker said.
+pub(crate) enum Answer {
+    /// Where all that was asked about ends.
+    Ends(Vec<Ends>),
+    /// Nothing.
+    Away,
+}
+
 /// A thread that asks from time to time. Ends when this is dropped.
 pub(crate) struct EndsWatch {
     wanted: mpsc::Sender<Vec<i32>>,
-    answers: mpsc::Receiver<Option<Vec<Ends>>>,
+    answers: mpsc::Receiver<Answer>,
 }
 
 /// How often.
@@ -50,8 +58,8 @@ impl EndsWatch {
         let _ = self.wanted.send(partitions);
     }
 
-    /// The newest answer, once. `Some(None)`: the broker did not answer.
-    pub(crate) fn take(&self) -> Result<Option<Option<Vec<Ends>>>, Error> {
+    /// The next answer, once.
+    pub(crate) fn take(&self) -> Result<Option<Answer>, Error> {
         match self.answers.try_recv() {
             Ok(answer) => Ok(Some(answer)),
             Err(TryRecvError::Empty) => Ok(None),
@@ -60,17 +68,16 @@ impl EndsWatch {
     }
 }
 
-fn ask(
-    client: &BaseConsumer,
-    wishes: &mpsc::Receiver<Vec<i32>>,
-    answering: &mpsc::Sender<Option<Vec<Ends>>>,
-) {
+fn ask(client: &BaseConsumer, wishes: &mpsc::Receiver<Vec<i32>>, answering: &mpsc::Sender<Answer>) {
     let mut partitions = Vec::new();
     loop {
         match wishes.recv_timeout(EVERY) {
             Ok(wanted) => partitions = wanted,
             Err(RecvTimeoutError::Timeout) => {
-                if answering.send(ends(client, &partitions)).is_err() {
+                if answering
+                    .send(ends(client, &partitions).map_or(Answer::Away, Answer::Ends))
+                    .is_err()
+                {
                     return;
                 }
             }

@@ -2,7 +2,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::KafkaResult;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
@@ -21,26 +20,12 @@ pub(crate) enum Rebalance {
 #[derive(Debug, Default)]
 pub(crate) struct GroupContext {
     rebalances: Mutex<Vec<Rebalance>>,
-    commit_failed: AtomicBool,
     closing: AtomicBool,
 }
 
 impl GroupContext {
     pub(crate) fn take_rebalances(&self) -> Vec<Rebalance> {
         std::mem::take(&mut self.rebalances.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Whether a commit failed since this was asked last.
-    pub(crate) fn take_commit_failed(&self) -> bool {
-        self.commit_failed.swap(false, Ordering::Relaxed)
-    }
-
-    pub(crate) fn note_commit(&self, result: KafkaResult<()>) {
-        if let Err(error) = result {
-            // Lost partitions can't be committed, and need not be: whoever has them reads the quotes again.
-            tracing::warn!(%error, "a commit failed; the next one makes up for it");
-            self.commit_failed.store(true, Ordering::Relaxed);
-        }
     }
 
     /// From now on, partitions are given up as asked: nobody will look at the notes any more.
@@ -79,9 +64,5 @@ impl ConsumerContext for GroupContext {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(rebalance);
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        self.note_commit(result);
     }
 }

@@ -1,4 +1,5 @@
 mod ending;
+mod watching;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,10 +19,10 @@ use crate::engine::RearmMargin;
 use crate::error::Error;
 use crate::evaluator::{Evaluator, Progress};
 use crate::group::{GroupContext, Rebalance};
-use crate::lag::{LagWatch, Position, UnreadWatch};
+use crate::lag::{LagWatch, UnreadWatch};
 use crate::metrics;
 use crate::partition::{Partition, Slot};
-use crate::pressure::{Change, Pressure};
+use crate::pressure::Pressure;
 use crate::restore::{Restored, Restores, Tools};
 use crate::watchdog::Beat;
 
@@ -123,9 +124,6 @@ impl Worker {
         self.follow_group()?;
         self.take_restored()?;
         self.beat.doing("committing");
-        if self.quotes.context().take_commit_failed() {
-            self.evaluator.commit_again();
-        }
         if let Progress::Ended(offsets) = self.evaluator.step_checkpoint(false)? {
             self.commit(&offsets)?;
         }
@@ -303,113 +301,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Stops and starts the reading of quotes by how many alerts wait for their acknowledgement.
-    fn relieve(&mut self) -> Result<(), Error> {
-        let outstanding = self.evaluator.lanes.outstanding_alerts();
-        let Some(change) = self.pressure.observe(outstanding) else {
-            return Ok(());
-        };
-        let mut ready = TopicPartitionList::new();
-        for (number, _) in self.evaluator.partitions.ready() {
-            ready.add_partition(QUOTES.name, number);
-        }
-        match change {
-            Change::Pause => self.quotes.pause(&ready)?,
-            Change::Resume => self.quotes.resume(&ready)?,
-        }
-        tracing::info!(
-            outstanding,
-            ?change,
-            "the broker takes alerts slower than they are raised"
-        );
-        self.evaluator.metrics.paused(self.pressure.is_paused());
-        Ok(())
-    }
-
-    /// Compares what was read with what there is.
-    fn watch_lag(&mut self) -> Result<(), Error> {
-        let Some(answer) = self.ends.take()? else {
-            return Ok(());
-        };
-        let Some(ends) = answer else {
-            // The broker is away.
-            self.lag.forget();
-            return Ok(());
-        };
-        // For the same reason, from time to time: an idle partition's last commit may be the one that was refused.
-        self.evaluator.commit_again();
-        let (mut quotes, mut unread) = (Vec::new(), false);
-        for ends in ends {
-            let Some(Slot::Ready(partition)) = self.evaluator.partitions.get_mut(ends.partition) else {
-                continue;
-            };
-            let position = |next, end| Position {
-                partition: ends.partition,
-                next,
-                end,
-            };
-            let read = position(partition.next_quote.unwrap_or(partition.first_quote), ends.quotes);
-            metrics::lag(ends.partition, read.lag().max(0));
-            quotes.push(read);
-            if !self.pressure.is_paused() && self.unread_quotes.stands_still(read) {
-                tracing::warn!(
-                    kafka.partition = read.partition,
-                    kafka.offset = read.next,
-                    end = read.end,
-                    "quotes were not read; they are read anew"
-                );
-                let from = Offset::Offset(read.next);
-                self.quotes.seek(QUOTES.name, read.partition, from, SEEK)?;
-            }
-            if self
-                .unread_rules
-                .stands_still(position(partition.next_rule, ends.rules))
-            {
-                tracing::warn!(
-                    kafka.partition = ends.partition,
-                    kafka.offset = partition.next_rule,
-                    end = ends.rules,
-                    "rules were not read; they are read anew"
-                );
-                unread = true;
-            }
-        }
-        if unread {
-            self.follow_rules()?;
-        }
-        if self.pressure.is_paused() {
-            quotes.clear();
-        }
-        self.lag.observe(&quotes, Instant::now())
-    }
-
     fn commit(&self, offsets: &[Offsets]) -> Result<(), Error> {
         let offsets = committable(offsets)?;
         if offsets.count() > 0
             && let Err(error) = self.quotes.commit(&offsets, CommitMode::Async)
         {
-            self.quotes.context().note_commit(Err(error));
+            log_commit_error(&error);
         }
         Ok(())
-    }
-
-    /// Says how ready this instance is.
-    fn tell(&mut self) {
-        self.told = Instant::now();
-        let partitions = &self.evaluator.partitions;
-        let owned = partitions.iter().count();
-        let rules = partitions
-            .ready()
-            .map(|(_, partition)| partition.engine.rules())
-            .sum();
-        self.evaluator.metrics.owned(owned, rules);
-        let restoring = owned - partitions.ready().count();
-        if restoring > 0 {
-            self.health.not_ready(self.restores.describe(restoring));
-        } else if self.joined {
-            metrics::restore_progress(100);
-            self.health.ready();
-        }
     }
 }
 
@@ -436,6 +335,11 @@ fn numbers(partitions: &TopicPartitionList) -> Vec<i32> {
         .iter()
         .map(|element| element.partition())
         .collect()
+}
+
+/// Lost partitions can't be committed, and need not be: whoever has them reads the quotes again.
+fn log_commit_error(error: &ClientError) {
+    tracing::warn!(%error, "a commit failed; a later one makes up for it");
 }
 
 fn log_poll_error(error: &ClientError, topic: &str) {

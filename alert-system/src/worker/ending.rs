@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{CommitMode, Consumer as _};
 
-use super::{Worker, committable};
+use super::{Worker, committable, log_commit_error};
 use crate::checkpoint::Offsets;
 use crate::error::Error;
 use crate::evaluator::Progress;
@@ -43,9 +43,9 @@ impl Worker {
         std::thread::Builder::new()
             .name("commit".into())
             .spawn(move || {
-                quotes
-                    .context()
-                    .note_commit(quotes.commit(&offsets, CommitMode::Sync));
+                if let Err(error) = quotes.commit(&offsets, CommitMode::Sync) {
+                    log_commit_error(&error);
+                }
                 // Before anyone goes on: the last reference to the client is to be dropped by the worker.
                 drop(quotes);
                 let _ = done.send(());

@@ -185,7 +185,7 @@ impl Kafka {
             .set("fetch.wait.max.ms", if self.is_embedded() { "10" } else { "500" })
             .set("queued.max.messages.kbytes", "65536")
             // How long a partition is left alone after the queue was found full. The default, a second, makes reading what
-            // has piled up stop and go: a restore of a million rules took four times as long.
+            // has piled up stop and go.
             .set("fetch.queue.backoff.ms", "10");
         config
     }
