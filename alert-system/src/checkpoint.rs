@@ -9,8 +9,8 @@ use crate::acknowledgements::Lane;
 
 /// A checkpoint is due so long after the first record was handled ...
 const AFTER: Duration = Duration::from_secs(2);
-/// ... or after so many quotes. Together: what a crash makes the successor read again. (More
-/// checkpoints would cost: each writes a record of every ticker that was touched.)
+/// ... or after so many quotes. Together: what a crash makes the successor read again. (More checkpoints
+/// would cost: each writes a record of every ticker that was touched.)
 const QUOTES: usize = 500_000;
 /// Marks written in one turn, so that no turn takes long.
 const CHUNK: usize = 256;

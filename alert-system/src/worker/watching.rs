@@ -48,7 +48,7 @@ impl Worker {
             self.lag.forget();
             return Ok(());
         };
-        // For the same reason, from time to time: an idle partition's last commit may be the one that was refused.
+        // From time to time: a refused commit is not told, and an idle partition's last one may be it.
         self.evaluator.commit_again();
         let (mut quotes, mut unread) = (Vec::new(), false);
         for ends in ends {
