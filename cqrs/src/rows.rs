@@ -8,15 +8,17 @@ use sqlx::any::AnyRow;
 
 use crate::StoreError;
 use crate::domain::{
-    Price, Quote, Range, ReminderInterval, Rule, RuleVersion, Side, Timestamp, TradeSide, User,
+    Language, Price, QuietHours, Quote, Range, ReminderInterval, Rule, RuleVersion, Side, Snooze, Timestamp,
+    TradeSide, User,
 };
 
 /// The columns of [`user`].
-pub(crate) const USER_COLUMNS: &str = "id, email, chat_id, reminder_interval_secs, created_at";
+pub(crate) const USER_COLUMNS: &str = "id, email, chat_id, reminder_interval_secs, language, messenger_language, \
+     time_zone, quiet_from, quiet_to, chat_suspended_at, created_at";
 
 /// The columns of [`rule`].
-pub(crate) const RULE_COLUMNS: &str =
-    "id, user_id, ticker, low, high, note, paused, expired, expires_at, version, created_at, updated_at";
+pub(crate) const RULE_COLUMNS: &str = "id, user_id, ticker, low, high, note, paused, expired, expires_at, snoozed_until, snoozed_until_back, version, \
+     created_at, updated_at";
 
 /// The columns of [`quote`], in `quotes` and `latest_quotes`.
 pub(crate) const QUOTE_COLUMNS: &str =
@@ -83,6 +85,45 @@ pub(crate) fn side(row: &AnyRow, table: &'static str, column: &str) -> Result<Si
     }
 }
 
+/// The columns `snoozed_until` and `snoozed_until_back`.
+pub(crate) fn snooze(row: &AnyRow) -> Result<Option<Snooze>, StoreError> {
+    if flag(row, "snoozed_until_back")? {
+        return Ok(Some(Snooze::UntilBack));
+    }
+    let until: Option<i64> = row.try_get("snoozed_until")?;
+    Ok(until.map(|until| Snooze::Until(Timestamp::from_micros(until))))
+}
+
+/// A column with a language.
+fn language(row: &AnyRow, column: &str) -> Result<Option<Language>, StoreError> {
+    let code: Option<String> = row.try_get(column)?;
+    code.map(|code| code.parse())
+        .transpose()
+        .map_err(|error| corrupt("users", error))
+}
+
+/// The columns `language` and `messenger_language`: what the user is written to in.
+pub(crate) fn language_of_user(row: &AnyRow) -> Result<Language, StoreError> {
+    Ok(language(row, "language")?
+        .or(language(row, "messenger_language")?)
+        .unwrap_or_default())
+}
+
+/// The columns `quiet_from` and `quiet_to`.
+pub(crate) fn quiet_hours(row: &AnyRow) -> Result<Option<QuietHours>, StoreError> {
+    let (from, to): (Option<i64>, Option<i64>) = (row.try_get("quiet_from")?, row.try_get("quiet_to")?);
+    let (Some(from), Some(to)) = (from, to) else {
+        return Ok(None);
+    };
+    let hours = match (u16::try_from(from), u16::try_from(to)) {
+        (Ok(from), Ok(to)) => QuietHours::from_minutes(from, to),
+        _ => None,
+    };
+    hours
+        .map(Some)
+        .ok_or_else(|| corrupt("users", format_args!("{from} to {to} are no quiet hours")))
+}
+
 /// A row of `users`.
 pub(crate) fn user(row: &AnyRow) -> Result<User, StoreError> {
     let interval: Option<i64> = row.try_get("reminder_interval_secs")?;
@@ -94,6 +135,13 @@ pub(crate) fn user(row: &AnyRow) -> Result<User, StoreError> {
             .map(ReminderInterval::from_secs)
             .transpose()
             .map_err(|error| corrupt("users", error))?,
+        chosen_language: language(row, "language")?,
+        messenger_language: language(row, "messenger_language")?,
+        time_zone: text(row, "users", "time_zone")?,
+        quiet_hours: quiet_hours(row)?,
+        chat_suspended_at: row
+            .try_get::<Option<i64>, _>("chat_suspended_at")?
+            .map(Timestamp::from_micros),
         created_at: time(row, "created_at")?,
     })
 }
@@ -111,6 +159,7 @@ pub(crate) fn rule(row: &AnyRow) -> Result<Rule, StoreError> {
         expires_at: row
             .try_get::<Option<i64>, _>("expires_at")?
             .map(Timestamp::from_micros),
+        snooze: snooze(row)?,
         version: version(row, "rules", "version")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,

@@ -8,7 +8,7 @@ use crate::rows::{self, RULE_COLUMNS};
 use crate::transaction::Tx;
 use crate::{CommandError, StoreError, dialect, outbox};
 
-/// Rules in one `insert`: twelve values each stay below every database's limit on values.
+/// Rules in one `insert`: fourteen values each stay below every database's limit on values.
 const CHUNK: usize = 500;
 
 impl Commands {
@@ -163,6 +163,9 @@ pub(super) async fn insert(
                 .push_bind(i64::from(rule.paused))
                 .push_bind(i64::from(rule.expired))
                 .push_bind(rule.expires_at.map(Timestamp::as_micros))
+                // Nobody snoozes a rule that is only just made.
+                .push_bind(None::<i64>)
+                .push_bind(0_i64)
                 .push_bind(rule.version.get())
                 .push_bind(rule.created_at.as_micros())
                 .push_bind(rule.updated_at.as_micros());
@@ -206,6 +209,7 @@ fn created(user_id: UserId, new: NewRule, now: Timestamp) -> Rule {
         paused: new.paused,
         expired: false,
         expires_at: new.expires_at,
+        snooze: None,
         version: RuleVersion::FIRST,
         created_at: now,
         updated_at: now,
@@ -229,6 +233,8 @@ fn edited(old: Rule, edit: RuleEdit, now: Timestamp) -> Result<Rule, CommandErro
         paused: edit.paused.unwrap_or(old.paused),
         expired: expires_at.is_some_and(|time| time <= now),
         expires_at,
+        // What was snoozed were the old thresholds.
+        snooze: None,
         version: old.version.next(),
         updated_at: old.next_update(now),
         ..old
@@ -252,7 +258,8 @@ async fn lock(tx: &mut Tx, caller: Caller, rule: RuleId) -> Result<Rule, Command
 async fn update(tx: &mut Tx, rule: &Rule) -> Result<(), StoreError> {
     sqlx::query(
         "update rules
-         set low = ?, high = ?, note = ?, paused = ?, expired = ?, expires_at = ?, version = ?, updated_at = ?
+         set low = ?, high = ?, note = ?, paused = ?, expired = ?, expires_at = ?, version = ?, updated_at = ?,
+             snoozed_until = null, snoozed_until_back = 0
          where id = ?",
     )
     .bind(rule.range.low().map(|low| low.units()))
@@ -284,6 +291,7 @@ async fn expire(tx: &mut Tx, now: Timestamp, limit: u32) -> Result<usize, Comman
         let old = rows::rule(row)?;
         let rule = Rule {
             expired: true,
+            snooze: None,
             version: old.version.next(),
             updated_at: old.next_update(now),
             ..old

@@ -4,7 +4,9 @@ use sqlx::Row as _;
 
 use super::requests::Request;
 use super::{Caller, Commands, Idempotency, IssuedLink, Registration, UserEdit, rules};
-use crate::domain::{ChatId, Email, NewRule, ReminderInterval, Rule, Timestamp, Token, User, UserId};
+use crate::domain::{
+    ChatId, Email, NewRule, ReminderInterval, Rule, TimeZone, Timestamp, Token, User, UserId,
+};
 use crate::ledger::reschedule_reminders;
 use crate::rows::{self, RULE_COLUMNS, USER_COLUMNS};
 use crate::transaction::Tx;
@@ -198,6 +200,11 @@ async fn insert(tx: &mut Tx, email: Email, now: Timestamp) -> Result<User, Comma
         email,
         telegram_linked: false,
         reminder_interval: Some(ReminderInterval::DEFAULT),
+        chosen_language: None,
+        messenger_language: None,
+        time_zone: TimeZone::UTC,
+        quiet_hours: None,
+        chat_suspended_at: None,
         created_at: now,
     };
     sqlx::query(

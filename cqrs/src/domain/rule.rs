@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Note, Range, RuleId, Ticker, Timestamp, UserId};
+use super::{Note, Range, RuleId, Snooze, Ticker, Timestamp, UserId};
 
 /// Counts a rule's changes, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -80,6 +80,9 @@ pub struct Rule {
     pub expired: bool,
     /// When it stops by itself.
     pub expires_at: Option<Timestamp>,
+    /// Holds its messages back, as the store has it: it may be over. Not part of what the version counts.
+    #[serde(default)]
+    pub snooze: Option<Snooze>,
     /// Counts its changes.
     pub version: RuleVersion,
     /// When it was created.

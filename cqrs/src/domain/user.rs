@@ -1,4 +1,4 @@
-use super::{Email, ReminderInterval, Timestamp, UserId};
+use super::{Email, Language, QuietHours, ReminderInterval, TimeZone, Timestamp, UserId};
 
 /// A person who owns rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,26 @@ pub struct User {
     pub telegram_linked: bool,
     /// How often to remind; none: only the breach and the return are told.
     pub reminder_interval: Option<ReminderInterval>,
+    /// Chosen by the user; none: as the messenger says.
+    pub chosen_language: Option<Language>,
+    /// As the messenger last said.
+    pub messenger_language: Option<Language>,
+    /// Times are shown in it.
+    pub time_zone: TimeZone,
+    /// When messages wait.
+    pub quiet_hours: Option<QuietHours>,
+    /// Since when the linked chat takes no messages; none: it does.
+    pub chat_suspended_at: Option<Timestamp>,
     /// When they registered.
     pub created_at: Timestamp,
+}
+
+impl User {
+    /// What they are written to in.
+    #[must_use]
+    pub fn language(&self) -> Language {
+        self.chosen_language
+            .or(self.messenger_language)
+            .unwrap_or_default()
+    }
 }

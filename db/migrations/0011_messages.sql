@@ -1,0 +1,66 @@
+-- What users chose about their messages, and what the notifier keeps to send them well.
+
+-- Chosen with /lang; null: as the messenger says.
+alter table users add column language varchar(8) null;
+-- As the messenger last said; null: it said nothing that is known here.
+alter table users add column messenger_language varchar(8) null;
+-- IANA name: times are shown in it, and the quiet hours are meant in it.
+alter table users add column time_zone varchar(64) not null default 'UTC';
+-- Minutes since midnight; both or neither. From > to: over midnight.
+alter table users add column quiet_from integer null;
+alter table users add column quiet_to integer null;
+-- Since when the chat takes no messages (the user blocked the bot); null: it does.
+alter table users add column chat_suspended_at bigint null;
+-- No message to the chat before this: its pace, and the messenger's "too many requests".
+alter table users add column chat_next_at bigint not null default 0;
+
+-- Holds messages of the rule back until then; not a change of the rule, so its version stays.
+alter table rules add column snoozed_until bigint null;
+-- 1: until the price is back in range.
+alter table rules add column snoozed_until_back integer not null default 0;
+
+-- The side that the user was last told of.
+alter table episodes add column told_side varchar(8) not null default 'in';
+-- Of the message that told of the stay outside: reminders answer to it.
+alter table episodes add column message_id bigint null;
+
+-- 0: first. Messages of all users are sent in the order of (priority, due_at).
+alter table deliveries add column priority integer not null default 0;
+-- The message that it is sent in, alone or with others of the same user; a new one for each claim, but not for the
+-- repetition of a claim that ran out.
+alter table deliveries add column message_key varchar(36) null;
+-- Why it waits or waited: quiet, snooze, flapping.
+alter table deliveries add column held varchar(16) null;
+create index deliveries_by_priority on deliveries (status, priority, due_at);
+create index deliveries_by_message on deliveries (message_key);
+
+-- When the messenger's overall limit lets the next message go, by the database's clock. One row per messenger: instances
+-- share one stream.
+create table pacing (
+    name    varchar(64) not null primary key,
+    next_at bigint      not null
+);
+
+-- What data collectors say of their providers.
+create table feeds (
+    provider        varchar(32)  not null,
+    instance        varchar(64)  not null,
+    -- closed, open, half-open
+    breaker         varchar(16)  not null,
+    -- Why it is not closed.
+    reason          varchar(200) null,
+    tickers         bigint       not null,
+    last_success_at bigint       null,
+    updated_at      bigint       not null,
+    primary key (provider, instance)
+);
+
+-- What data collectors say of tickers whose prices stopped coming while their market is open.
+create table stale_tickers (
+    ticker      varchar(32) not null primary key,
+    -- Null: prices come (again).
+    stale_since bigint      null,
+    -- Of the newest word on the ticker: older ones change nothing.
+    updated_at  bigint      not null
+);
+create index stale_tickers_by_since on stale_tickers (stale_since);
