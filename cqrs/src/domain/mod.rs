@@ -4,6 +4,7 @@
 mod alert;
 mod chat;
 mod email;
+mod feed;
 mod ids;
 mod language;
 mod note;
@@ -23,6 +24,7 @@ mod user;
 pub use alert::{Alert, AlertPosition, ParseAlertPositionError, Side};
 pub use chat::ChatId;
 pub use email::{Email, ParseEmailError};
+pub use feed::{BreakerState, FeedChange, FeedState, ParseBreakerStateError, TickerFeed};
 pub use ids::{DeliveryId, ParseIdError, RuleId, UserId};
 pub use language::{Language, ParseLanguageError};
 pub use note::{Note, ParseNoteError};
