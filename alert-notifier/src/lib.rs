@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod bot;
+pub mod buttons;
 mod config;
 mod delivery;
 mod disposition;
