@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cqrs::domain::Timestamp;
-use cqrs::{ClaimedDelivery, DeliveryKind, Ledger, Outcome};
+use cqrs::{ClaimLimits, ClaimedMessage, DeliveryKind, Ledger, MessageItem, Outcome};
 use service::ComponentHealth;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -25,6 +25,8 @@ const POLL: Duration = Duration::from_millis(250);
 const CHECK: Duration = Duration::from_secs(5);
 /// How often to count what waits.
 const COUNT: Duration = Duration::from_secs(10);
+/// Messages are claimed this long before they may be sent.
+const LOOK_AHEAD: Duration = Duration::from_secs(1);
 /// Between two tries while the database fails.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -123,16 +125,20 @@ impl<S: Sender> Worker<S> {
         while sends.join_next().await.is_some() {}
     }
 
-    async fn claim(&self, room: usize) -> Vec<ClaimedDelivery> {
+    async fn claim(&self, room: usize) -> Vec<ClaimedMessage> {
         if room == 0 {
             return Vec::new();
         }
-        let limit = u32::try_from(room).unwrap_or(u32::MAX);
-        let timeout = self.shared.claim_timeout;
+        let limits = ClaimLimits {
+            timeout: self.shared.claim_timeout,
+            messages: u32::try_from(room).unwrap_or(u32::MAX),
+            pace: self.shared.sender.pace(),
+            look_ahead: LOOK_AHEAD,
+        };
         match self
             .shared
             .ledger
-            .claim(&self.instance, Timestamp::now(), timeout, limit)
+            .claim(&self.instance, Timestamp::now(), limits)
             .await
         {
             Ok(claimed) => {
@@ -179,10 +185,10 @@ impl<S: Sender> Worker<S> {
 }
 
 /// One attempt to send one delivery, from its turn to its outcome in the ledger.
-async fn attempt<S: Sender>(shared: Arc<Shared<S>>, mut delivery: ClaimedDelivery) -> Access {
+async fn attempt<S: Sender>(shared: Arc<Shared<S>>, mut delivery: ClaimedMessage) -> Access {
     if delivery.reclaimed {
         metrics::ambiguous();
-        tracing::warn!(delivery.id = %delivery.id, "a send was left without an outcome and is repeated");
+        tracing::warn!(delivery.id = %delivery.key, "a send was left without an outcome and is repeated");
     }
     let claimed_at = Instant::now();
     let turn = shared.pacing().reserve(delivery.user_id, claimed_at);
@@ -206,10 +212,15 @@ async fn attempt<S: Sender>(shared: Arc<Shared<S>>, mut delivery: ClaimedDeliver
         shared.finish(&delivery, &outcome).await;
         return Access::Granted;
     }
-    let text = render(&delivery.facts);
+    let text = delivery
+        .items
+        .iter()
+        .map(|item| render(&item.facts))
+        .collect::<Vec<_>>()
+        .join("\n\n");
     // A chat moves once; a messenger that says so again and again is not followed for ever.
     for _ in 0..2 {
-        let error = match shared.sender.send(delivery.chat, &text).await {
+        let error = match shared.sender.send(delivery.recipient.chat, &text).await {
             Ok(message_id) => {
                 shared.finish(&delivery, &Outcome::Sent { message_id }).await;
                 return Access::Granted;
@@ -232,12 +243,12 @@ async fn attempt<S: Sender>(shared: Arc<Shared<S>>, mut delivery: ClaimedDeliver
                 return Access::Refused;
             }
             Disposition::Move(to) => {
-                if let Some(from) = delivery.chat
+                if let Some(from) = delivery.recipient.chat
                     && let Err(error) = shared.ledger.move_chat(from, to).await
                 {
                     tracing::warn!(%error, "a chat's new id could not be stored; it will be asked for again");
                 }
-                delivery.chat = Some(to);
+                delivery.recipient.chat = Some(to);
             }
         }
     }
@@ -253,7 +264,7 @@ impl<S: Sender> Shared<S> {
 
     /// Writes the outcome down, however long the database takes: a send whose outcome is lost is repeated. Gives up once
     /// the claim has run out, when another instance repeats it all the same.
-    async fn finish(&self, delivery: &ClaimedDelivery, outcome: &Outcome) {
+    async fn finish(&self, delivery: &ClaimedMessage, outcome: &Outcome) {
         let sent_at = Timestamp::now();
         count(delivery, outcome, sent_at);
         let start = Instant::now();
@@ -261,15 +272,15 @@ impl<S: Sender> Shared<S> {
             match self.ledger.finish(delivery, outcome, sent_at).await {
                 Ok(true) => return,
                 Ok(false) => {
-                    tracing::warn!(delivery.id = %delivery.id, "a claim was taken over before its outcome was known");
+                    tracing::warn!(delivery.id = %delivery.key, "a claim was taken over before its outcome was known");
                     return;
                 }
                 Err(error) if start.elapsed() < self.claim_timeout => {
-                    tracing::warn!(%error, delivery.id = %delivery.id, "a send's outcome could not be stored; trying again");
+                    tracing::warn!(%error, delivery.id = %delivery.key, "a send's outcome could not be stored; trying again");
                     tokio::time::sleep(DATABASE_PAUSE).await;
                 }
                 Err(error) => {
-                    tracing::error!(%error, delivery.id = %delivery.id, "a send's outcome is lost; it will be repeated");
+                    tracing::error!(%error, delivery.id = %delivery.key, "a send's outcome is lost; it will be repeated");
                     return;
                 }
             }
@@ -277,16 +288,22 @@ impl<S: Sender> Shared<S> {
     }
 }
 
-fn count(delivery: &ClaimedDelivery, outcome: &Outcome, now: Timestamp) {
-    let kind = delivery.facts.kind;
+fn count(delivery: &ClaimedMessage, outcome: &Outcome, now: Timestamp) {
+    for item in &delivery.items {
+        count_item(delivery, item, outcome, now);
+    }
+}
+
+fn count_item(delivery: &ClaimedMessage, item: &MessageItem, outcome: &Outcome, now: Timestamp) {
+    let kind = item.facts.kind;
     match outcome {
         Outcome::Sent { .. } => {
             metrics::attempted(kind, "sent");
             // A reminder's quote is as old as it is.
             if kind != DeliveryKind::Reminder {
-                metrics::latency(now.since(delivery.facts.quote_ingest_time));
+                metrics::latency(now.since(item.facts.quote_ingest_time));
             }
-            tracing::info!(delivery.id = %delivery.id, rule.id = %delivery.rule_id, stock.ticker = %delivery.facts.ticker, ?kind, "sent");
+            tracing::info!(delivery.id = %delivery.key, rule.id = %item.rule_id, stock.ticker = %item.facts.ticker, ?kind, "sent");
         }
         Outcome::Retry {
             ambiguous, reason, ..
@@ -295,11 +312,15 @@ fn count(delivery: &ClaimedDelivery, outcome: &Outcome, now: Timestamp) {
             if *ambiguous {
                 metrics::ambiguous();
             }
-            tracing::warn!(delivery.id = %delivery.id, attempt = delivery.attempt, reason, "not sent; trying again");
+            tracing::warn!(delivery.id = %delivery.key, attempt = delivery.attempt, reason, "not sent; trying again");
         }
-        Outcome::Undeliverable { reason } => {
+        Outcome::HoldChat { reason, .. } => {
+            metrics::attempted(kind, "retry");
+            tracing::warn!(delivery.id = %delivery.key, attempt = delivery.attempt, reason, "not sent; trying again");
+        }
+        Outcome::Undeliverable { reason } | Outcome::ChatSuspended { reason } => {
             metrics::attempted(kind, "undeliverable");
-            tracing::warn!(delivery.id = %delivery.id, reason, "undeliverable");
+            tracing::warn!(delivery.id = %delivery.key, reason, "undeliverable");
         }
     }
 }

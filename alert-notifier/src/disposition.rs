@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cqrs::domain::{ChatId, Timestamp};
-use cqrs::{ClaimedDelivery, Outcome};
+use cqrs::{ClaimedMessage, Outcome};
 
 use crate::sender::SendError;
 
@@ -35,7 +35,7 @@ pub(crate) enum Disposition {
 }
 
 /// Sorts a failed attempt to send `delivery`.
-pub(crate) fn dispose(error: &SendError, delivery: &ClaimedDelivery, now: Timestamp) -> Disposition {
+pub(crate) fn dispose(error: &SendError, delivery: &ClaimedMessage, now: Timestamp) -> Disposition {
     let undeliverable = || {
         Disposition::Finish(Outcome::Undeliverable {
             reason: error.to_string(),
@@ -75,32 +75,26 @@ fn pause_after(attempt: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use cqrs::domain::{DeliveryId, RuleId, Side, UserId};
-    use cqrs::{DeliveryKind, MessageFacts};
+    use cqrs::Heading;
+    use cqrs::domain::{DeliveryId, UserId};
 
     use super::*;
 
     const START: Timestamp = Timestamp::from_micros(1_000_000_000);
 
-    fn delivery(attempt: u32) -> ClaimedDelivery {
-        ClaimedDelivery {
-            id: DeliveryId::generate(),
+    fn delivery(attempt: u32) -> ClaimedMessage {
+        ClaimedMessage {
+            key: DeliveryId::generate(),
             user_id: UserId::generate(),
-            rule_id: RuleId::generate(),
-            chat: Some(ChatId::new(1)),
-            facts: MessageFacts {
-                kind: DeliveryKind::Breach,
-                ticker: "AAPL".parse().unwrap(),
-                note: Default::default(),
-                side: Side::Above,
-                price: "2".parse().unwrap(),
-                threshold: "1".parse().unwrap(),
-                currency: String::new(),
-                quote_time: START,
-                quote_ingest_time: START,
-                already_outside: false,
-                opened_at: START,
+            recipient: cqrs::Recipient {
+                chat: Some(ChatId::new(1)),
+                language: Default::default(),
+                time_zone: Default::default(),
             },
+            items: Vec::new(),
+            heading: Heading::Plain,
+            reply_to: None,
+            send_in: Duration::ZERO,
             attempt,
             claimed_by: "me".to_owned(),
             reclaimed: false,

@@ -53,6 +53,10 @@ pub(crate) fn attempted(kind: DeliveryKind, outcome: &'static str) {
         DeliveryKind::Jump => "jump",
         DeliveryKind::Reminder => "reminder",
         DeliveryKind::BackInRange => "back_in_range",
+        DeliveryKind::CameAndWent => "came_and_went",
+        DeliveryKind::Test => "test",
+        DeliveryKind::FeedStale => "feed_stale",
+        DeliveryKind::FeedBack => "feed_back",
     };
     counter!(DELIVERIES, "kind" => kind, "outcome" => outcome).increment(1);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cqrs::domain::UserId;
 use tokio::time::Instant;
 
-use crate::sender::Pace;
+use cqrs::Pace;
 
 /// Hands out places in the stream of messages. A user stands for their chat, of which each has one.
 #[derive(Debug)]
@@ -57,6 +57,7 @@ mod tests {
     const PACE: Pace = Pace {
         per_chat: Duration::from_secs(1),
         per_second: 30,
+        per_group: Duration::from_secs(3),
     };
 
     #[tokio::test(start_paused = true)]

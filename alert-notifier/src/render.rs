@@ -13,13 +13,17 @@ pub fn render(facts: &MessageFacts) -> String {
     let _ = write!(text, "\n{}", price_line(facts));
     let outside = facts.quote_time.since(facts.opened_at);
     match facts.kind {
-        DeliveryKind::Breach | DeliveryKind::Jump => {}
+        DeliveryKind::Breach
+        | DeliveryKind::Jump
+        | DeliveryKind::Test
+        | DeliveryKind::FeedStale
+        | DeliveryKind::FeedBack => {}
         DeliveryKind::Reminder => {
             if outside >= Duration::from_secs(1) {
                 let _ = write!(text, "\nOut of range for {}", duration(outside));
             }
         }
-        DeliveryKind::BackInRange => {
+        DeliveryKind::BackInRange | DeliveryKind::CameAndWent => {
             let _ = write!(text, "\nIt was out of range for {}", duration(outside));
         }
     }
@@ -43,6 +47,10 @@ fn headline(facts: &MessageFacts) -> String {
     let place = if facts.price == *threshold { "at" } else { side };
     match facts.kind {
         DeliveryKind::BackInRange => format!("● {ticker} is back in range"),
+        DeliveryKind::CameAndWent => format!("● {ticker} was out of range and is back"),
+        DeliveryKind::FeedStale => format!("● No prices of {ticker} are coming"),
+        DeliveryKind::FeedBack => format!("● Prices of {ticker} are coming again"),
+        DeliveryKind::Test => format!("{mark} Test: {ticker} is {place} {threshold}"),
         DeliveryKind::Reminder => format!("{mark} Reminder: {ticker} is still {place} {threshold}"),
         DeliveryKind::Jump => {
             let other = if facts.side == Side::Above {
@@ -149,6 +157,10 @@ mod tests {
             quote_ingest_time: opened_at,
             already_outside: false,
             opened_at,
+            range: None,
+            told_side: Side::In,
+            peak: None,
+            crossings: 1,
         }
     }
 

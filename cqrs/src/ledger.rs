@@ -1,17 +1,21 @@
 mod claim;
 mod episode;
 mod fold;
+mod message;
 mod reminders;
 mod rows;
 
 use std::time::Duration;
 
 use crate::domain::{
-    Alert, AlertPosition, ChatId, DeliveryId, Note, Price, ReminderInterval, RuleId, Side, Ticker, Timestamp,
+    Alert, AlertPosition, ChatId, DeliveryId, Price, ReminderInterval, RuleId, Side, Ticker, Timestamp,
     UserId,
 };
 use crate::{Store, StoreError};
 
+pub use message::{
+    ClaimLimits, ClaimedMessage, DeliveryKind, Heading, MessageFacts, MessageItem, Outcome, Pace, Recipient,
+};
 pub(crate) use reminders::reschedule as reschedule_reminders;
 
 /// One record of the alerts topic.
@@ -36,19 +40,6 @@ pub struct Folded {
     pub planned: u64,
 }
 
-/// What a message is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DeliveryKind {
-    /// The price left the range.
-    Breach,
-    /// It jumped from one side to the other.
-    Jump,
-    /// It is still outside.
-    Reminder,
-    /// It is back.
-    BackInRange,
-}
-
 /// Where a message is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeliveryStatus {
@@ -62,80 +53,6 @@ pub enum DeliveryStatus {
     Undeliverable,
     /// There is no more reason to send it.
     Superseded,
-}
-
-/// All that a message's text is made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MessageFacts {
-    /// What it is about.
-    pub kind: DeliveryKind,
-    /// What the rule watches.
-    pub ticker: Ticker,
-    /// The rule's note, as it is now.
-    pub note: Note,
-    /// Side entered (for a reminder: the side it is on).
-    pub side: Side,
-    /// For a reminder the latest price, otherwise the alert's.
-    pub price: Price,
-    /// The threshold crossed; for a return, the one it had crossed.
-    pub threshold: Price,
-    /// As the source spells it; empty: not known.
-    pub currency: String,
-    /// Event time of the quote that the price is of.
-    pub quote_time: Timestamp,
-    /// When that quote entered the system.
-    pub quote_ingest_time: Timestamp,
-    /// The first price seen for this version of the rule was already outside.
-    pub already_outside: bool,
-    /// Event time of the quote that began the stay outside the range, for durations.
-    pub opened_at: Timestamp,
-}
-
-/// A delivery that this instance may send now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClaimedDelivery {
-    /// Its name.
-    pub id: DeliveryId,
-    /// To whom.
-    pub user_id: UserId,
-    /// Of which rule.
-    pub rule_id: RuleId,
-    /// None: the user has linked no chat.
-    pub chat: Option<ChatId>,
-    /// What to say.
-    pub facts: MessageFacts,
-    /// This attempt's number, from 1. With `claimed_by` it tells this claim from any later one.
-    pub attempt: u32,
-    /// The instance that claimed it.
-    pub claimed_by: String,
-    /// An earlier claim ran out without an outcome, so the user may have the message already.
-    pub reclaimed: bool,
-    /// When it was decided to send it.
-    pub planned_at: Timestamp,
-}
-
-/// How a send ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The messenger took it.
-    Sent {
-        /// Its name there, if it has one.
-        message_id: Option<i64>,
-    },
-    /// It was not taken, and may be later.
-    Retry {
-        /// Not before.
-        at: Timestamp,
-        /// Shown to people; at most 200 characters are kept.
-        reason: String,
-        /// It may have reached the user after all.
-        ambiguous: bool,
-    },
-    /// It will never be taken.
-    Undeliverable {
-        /// Shown to people; at most 200 characters are kept.
-        reason: String,
-    },
 }
 
 /// What a look at due episodes did, to be counted.
@@ -235,9 +152,9 @@ impl Ledger {
         Ok(all)
     }
 
-    /// Takes up to `limit` due deliveries for `instance` to send, at most one of each user: the oldest that has not ended,
-    /// and none while another of that user is being sent. A claim that got no outcome within `timeout` (its instance died)
-    /// is taken over. Deliveries that lost their reason on the way here end as superseded.
+    /// Takes up to `limits.messages` due messages for `instance` to send, at most one of each user, and none while another
+    /// of that user is being sent. A claim that got no outcome within `limits.timeout` (its instance died) is taken over.
+    /// Deliveries that lost their reason on the way here end as superseded.
     ///
     /// `instance` is unique for each start of a process, at most 64 characters.
     ///
@@ -247,10 +164,17 @@ impl Ledger {
         &self,
         instance: &str,
         now: Timestamp,
-        timeout: Duration,
-        limit: u32,
-    ) -> Result<Vec<ClaimedDelivery>, StoreError> {
-        claim::claim(&self.store, instance, now, timeout, limit).await
+        limits: ClaimLimits,
+    ) -> Result<Vec<ClaimedMessage>, StoreError> {
+        claim::claim(&self.store, instance, now, limits).await
+    }
+
+    /// When the next message that waits is due, whether or not it may then be sent at once.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        claim::next_due(&self.store).await
     }
 
     /// Writes down how a send ended. False: the claim was taken over meanwhile, and nothing was written.
@@ -259,11 +183,19 @@ impl Ledger {
     /// If the store fails.
     pub async fn finish(
         &self,
-        delivery: &ClaimedDelivery,
+        message: &ClaimedMessage,
         outcome: &Outcome,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        claim::finish(&self.store, delivery, outcome, now).await
+        claim::finish(&self.store, message, outcome, now).await
+    }
+
+    /// Gives back a message that was not sent at all: it is as if it had not been claimed.
+    ///
+    /// # Errors
+    /// If the store fails; the claim then runs out by itself.
+    pub async fn release_claim(&self, message: &ClaimedMessage) -> Result<(), StoreError> {
+        claim::release(&self.store, message).await
     }
 
     /// Looks at up to `limit` open episodes whose time has come: plans reminders, and closes those whose rule was edited,

@@ -19,8 +19,8 @@ pub use error::{CommandError, StoreError};
 pub use history::QuoteHistory;
 pub use leases::{Lease, Leases};
 pub use ledger::{
-    Backlog, Checked, ClaimedDelivery, DeliveryKind, DeliveryStatus, DeliveryView, Folded, Ledger,
-    LedgerChange, MessageFacts, OpenEpisode, Outcome,
+    Backlog, Checked, ClaimLimits, ClaimedMessage, DeliveryKind, DeliveryStatus, DeliveryView, Folded,
+    Heading, Ledger, LedgerChange, MessageFacts, MessageItem, OpenEpisode, Outcome, Pace, Recipient,
 };
 pub use outbox::{Outbox, OutboxEntry};
 pub use queries::{AlertView, Average, AverageRange, Page, Queries};

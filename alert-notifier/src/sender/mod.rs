@@ -6,6 +6,7 @@ mod terminal;
 use std::future::Future;
 use std::time::Duration;
 
+use cqrs::Pace;
 use cqrs::domain::ChatId;
 
 pub use telegram::TelegramSender;
@@ -25,15 +26,6 @@ pub trait Sender: Send + Sync + 'static {
 
     /// How often it takes messages.
     fn pace(&self) -> Pace;
-}
-
-/// Most messages a messenger takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
-    /// Shortest time between two messages to one chat.
-    pub per_chat: Duration,
-    /// Most messages in a second, to all chats.
-    pub per_second: u32,
 }
 
 /// Why a message was not sent. No variant holds the bot's token or a chat's id, so all may be logged.

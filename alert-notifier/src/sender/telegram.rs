@@ -1,13 +1,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use cqrs::Pace;
 use cqrs::domain::ChatId;
 use reqwest::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Pace, SendError, Sender};
+use super::{SendError, Sender};
 
 /// Longest wait for an answer; a third of the time after which a claim is given to another instance.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
@@ -107,6 +108,7 @@ impl Sender for TelegramSender {
         Pace {
             per_chat: Duration::from_secs(1),
             per_second: 30,
+            per_group: Duration::from_secs(3),
         }
     }
 }

@@ -1,9 +1,10 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use cqrs::Pace;
 use cqrs::domain::ChatId;
 
-use super::{Pace, SendError, Sender};
+use super::{SendError, Sender};
 
 /// Writes messages to standard output, for whoever runs the process: the main job shows without an account anywhere.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,6 +30,7 @@ impl Sender for TerminalSender {
         Pace {
             per_chat: Duration::ZERO,
             per_second: 1_000,
+            per_group: Duration::ZERO,
         }
     }
 }

@@ -7,10 +7,14 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use super::rows::{Reader, kind_text};
-use super::{ClaimedDelivery, DeliveryKind, MessageFacts, Outcome, check_interval};
+use super::{
+    ClaimLimits, ClaimedMessage, DeliveryKind, Heading, MessageFacts, MessageItem, Outcome, Recipient,
+    check_interval,
+};
 use crate::domain::{
     ChatId, DeliveryId, Note, ReminderInterval, RuleId, RuleVersion, Side, Timestamp, UserId,
 };
+use crate::rows;
 use crate::transaction::Tx;
 use crate::{Store, StoreError};
 
@@ -20,7 +24,7 @@ const MAX_REASON: usize = 200;
 /// A delivery that looked free a moment ago.
 #[derive(Debug)]
 struct Candidate {
-    delivery: ClaimedDelivery,
+    delivery: ClaimedMessage,
     /// When the claim that ran out was made.
     claimed_before: Option<i64>,
     /// Why there is no more reason to send it.
@@ -31,9 +35,13 @@ pub(super) async fn claim(
     store: &Store,
     instance: &str,
     now: Timestamp,
-    timeout: Duration,
-    limit: u32,
-) -> Result<Vec<ClaimedDelivery>, StoreError> {
+    limits: ClaimLimits,
+) -> Result<Vec<ClaimedMessage>, StoreError> {
+    let ClaimLimits {
+        timeout,
+        messages: limit,
+        ..
+    } = limits;
     let mut claimed = Vec::new();
     loop {
         // Looking takes no lock; only what is then changed does, and each change asks again.
@@ -61,7 +69,7 @@ async fn take_all(
     tx: &mut Tx,
     candidates: &[Candidate],
     now: Timestamp,
-) -> Result<(u32, Vec<ClaimedDelivery>), StoreError> {
+) -> Result<(u32, Vec<ClaimedMessage>), StoreError> {
     let connection = tx.connection();
     let mut ended = 0;
     let mut taken = Vec::new();
@@ -79,8 +87,8 @@ async fn take_all(
 const CANDIDATES: &str = "\
     select d.id, d.user_id, d.rule_id, d.rule_version, d.kind, d.side, d.ticker, d.price, d.threshold, d.currency, \
      d.quote_time, d.quote_ingest_time, d.already_outside, d.opened_at, d.planned_at, d.attempts, d.status, d.claimed_at, \
-     d.episode_id, u.chat_id, r.note, r.version as current_version, r.paused, r.expired, \
-     e.episode_id as open_episode, e.side as open_side, \
+     d.episode_id, u.chat_id, u.language, u.messenger_language, u.time_zone, r.note, r.low, r.high, r.version as current_version, r.paused, r.expired, \
+     e.episode_id as open_episode, e.side as open_side, coalesce(e.told_side, 'in') as told_side, \
      (select count(*) from deliveries b where b.episode_id = d.episode_id and b.kind in ('breach', 'jump') \
       and b.status = 'sent') as told \
     from deliveries d \
@@ -129,8 +137,17 @@ fn candidate(row: &AnyRow, instance: &str) -> Result<Candidate, StoreError> {
     let note: Option<String> = row.try_get("note")?;
     let status: String = row.try_get("status")?;
     let reclaimed = status == "sending";
+    let has_rule = row.try_get::<Option<i64>, _>("current_version")?.is_some();
     let facts = MessageFacts {
         kind,
+        range: if has_rule {
+            Some(rows::range(row, "rules")?)
+        } else {
+            None
+        },
+        told_side: rows::side(row, "episodes", "told_side")?,
+        peak: None,
+        crossings: 1,
         ticker: read.parsed(row, "ticker")?,
         note: note.unwrap_or_default().parse::<Note>().unwrap_or_default(),
         side: read.side(row)?,
@@ -142,6 +159,7 @@ fn candidate(row: &AnyRow, instance: &str) -> Result<Candidate, StoreError> {
         already_outside: read.flag(row, "already_outside")?,
         opened_at: read.time(row, "opened_at")?,
     };
+    let id = read.parsed::<DeliveryId>(row, "id")?;
     Ok(Candidate {
         superseded: superseded(row, kind, facts.side)?,
         claimed_before: if reclaimed {
@@ -149,12 +167,22 @@ fn candidate(row: &AnyRow, instance: &str) -> Result<Candidate, StoreError> {
         } else {
             None
         },
-        delivery: ClaimedDelivery {
-            id: read.parsed::<DeliveryId>(row, "id")?,
+        delivery: ClaimedMessage {
+            key: id,
             user_id: read.parsed::<UserId>(row, "user_id")?,
-            rule_id: read.parsed::<RuleId>(row, "rule_id")?,
-            chat: row.try_get::<Option<i64>, _>("chat_id")?.map(ChatId::new),
-            facts,
+            recipient: Recipient {
+                chat: row.try_get::<Option<i64>, _>("chat_id")?.map(ChatId::new),
+                language: rows::language_of_user(row)?,
+                time_zone: read.parsed(row, "time_zone")?,
+            },
+            items: vec![MessageItem {
+                deliveries: vec![id],
+                rule_id: read.parsed::<RuleId>(row, "rule_id")?,
+                facts,
+            }],
+            heading: Heading::Plain,
+            reply_to: None,
+            send_in: Duration::ZERO,
             attempt: read.count(row, "attempts")?.saturating_add(1),
             claimed_by: instance.to_owned(),
             reclaimed,
@@ -170,7 +198,12 @@ fn superseded(row: &AnyRow, kind: DeliveryKind, side: Side) -> Result<Option<&'s
         return Ok(Some("the rule was deleted"));
     };
     Ok(match kind {
-        DeliveryKind::Breach | DeliveryKind::Jump => None,
+        DeliveryKind::Breach
+        | DeliveryKind::Jump
+        | DeliveryKind::CameAndWent
+        | DeliveryKind::Test
+        | DeliveryKind::FeedStale
+        | DeliveryKind::FeedBack => None,
         DeliveryKind::BackInRange => {
             // Nobody is told of the end of what they were not told of.
             (row.try_get::<i64, _>("told")? == 0).then_some("the breach was not delivered")
@@ -204,7 +237,7 @@ async fn supersede(
          where id = ? and attempts = ? and status in ('planned', 'sending')",
     )
     .bind(reason.to_owned())
-    .bind(candidate.delivery.id.to_string())
+    .bind(candidate.delivery.key.to_string())
     .bind(i64::from(candidate.delivery.attempt - 1))
     .execute(connection)
     .await?;
@@ -226,7 +259,7 @@ async fn take(
         )
         .bind(delivery.claimed_by.clone())
         .bind(now.as_micros())
-        .bind(delivery.id.to_string())
+        .bind(delivery.key.to_string())
         .bind(i64::from(delivery.attempt - 1))
         .bind(claimed_before)
         .execute(connection)
@@ -241,13 +274,13 @@ async fn take(
         )
         .bind(delivery.claimed_by.clone())
         .bind(now.as_micros())
-        .bind(delivery.id.to_string())
+        .bind(delivery.key.to_string())
         .bind(i64::from(delivery.attempt - 1))
         .bind(delivery.user_id.to_string())
-        .bind(delivery.id.to_string())
+        .bind(delivery.key.to_string())
         .bind(delivery.planned_at.as_micros())
         .bind(delivery.planned_at.as_micros())
-        .bind(delivery.id.to_string())
+        .bind(delivery.key.to_string())
         .execute(connection)
         .await?
     };
@@ -256,7 +289,7 @@ async fn take(
 
 pub(super) async fn finish(
     store: &Store,
-    delivery: &ClaimedDelivery,
+    delivery: &ClaimedMessage,
     outcome: &Outcome,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
@@ -271,7 +304,7 @@ pub(super) async fn finish(
 
 async fn finish_in(
     connection: &mut AnyConnection,
-    delivery: &ClaimedDelivery,
+    delivery: &ClaimedMessage,
     outcome: &Outcome,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
@@ -282,7 +315,10 @@ async fn finish_in(
             reason,
             ambiguous,
         } => ("planned", *at, None, None, Some(reason), *ambiguous),
-        Outcome::Undeliverable { reason } => ("undeliverable", now, None, None, Some(reason), false),
+        Outcome::HoldChat { until, reason } => ("planned", *until, None, None, Some(reason), false),
+        Outcome::Undeliverable { reason } | Outcome::ChatSuspended { reason } => {
+            ("undeliverable", now, None, None, Some(reason), false)
+        }
     };
     let finished = sqlx::query(
         "update deliveries set status = ?, due_at = ?, sent_at = ?, message_id = ?, reason = ?, \
@@ -295,7 +331,7 @@ async fn finish_in(
     .bind(message_id)
     .bind(reason.map(|reason| reason.chars().take(MAX_REASON).collect::<String>()))
     .bind(i64::from(ambiguous))
-    .bind(delivery.id.to_string())
+    .bind(delivery.key.to_string())
     .bind(delivery.claimed_by.clone())
     .bind(i64::from(delivery.attempt))
     .execute(&mut *connection)
@@ -306,8 +342,10 @@ async fn finish_in(
     match outcome {
         Outcome::Sent { .. } => delivered(connection, delivery, Some(now), now).await?,
         // Whoever can't be reached is not reminded: there would be no end to it.
-        Outcome::Undeliverable { .. } => delivered(connection, delivery, None, now).await?,
-        Outcome::Retry { .. } => {}
+        Outcome::Undeliverable { .. } | Outcome::ChatSuspended { .. } => {
+            delivered(connection, delivery, None, now).await?
+        }
+        Outcome::Retry { .. } | Outcome::HoldChat { .. } => {}
     }
     Ok(true)
 }
@@ -315,7 +353,7 @@ async fn finish_in(
 /// Counts the time to the episode's next reminder from here, if it is still the same.
 async fn delivered(
     connection: &mut AnyConnection,
-    delivery: &ClaimedDelivery,
+    delivery: &ClaimedMessage,
     at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -332,10 +370,30 @@ async fn delivered(
     )
     .bind(at.map(Timestamp::as_micros))
     .bind(now.plus(check_interval(reminder)).as_micros())
-    .bind(delivery.rule_id.to_string())
-    .bind(delivery.id.to_string())
+    .bind(delivery.items[0].rule_id.to_string())
+    .bind(delivery.key.to_string())
     .bind(kind_text(DeliveryKind::BackInRange))
     .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn next_due(store: &Store) -> Result<Option<Timestamp>, StoreError> {
+    let row = sqlx::query("select min(due_at) as next from deliveries where status = 'planned'")
+        .fetch_one(store.primary())
+        .await?;
+    Reader("deliveries").optional_time(&row, "next")
+}
+
+pub(super) async fn release(store: &Store, message: &ClaimedMessage) -> Result<(), StoreError> {
+    sqlx::query(
+        "update deliveries set status = 'planned', attempts = attempts - 1, claimed_by = null, claimed_at = null \
+         where id = ? and status = 'sending' and claimed_by = ? and attempts = ?",
+    )
+    .bind(message.key.to_string())
+    .bind(message.claimed_by.clone())
+    .bind(i64::from(message.attempt))
+    .execute(&store.write)
     .await?;
     Ok(())
 }

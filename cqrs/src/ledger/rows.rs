@@ -177,6 +177,10 @@ pub(super) const fn kind_text(kind: DeliveryKind) -> &'static str {
         DeliveryKind::Jump => "jump",
         DeliveryKind::Reminder => "reminder",
         DeliveryKind::BackInRange => "back",
+        DeliveryKind::CameAndWent => "came-and-went",
+        DeliveryKind::Test => "test",
+        DeliveryKind::FeedStale => "feed-stale",
+        DeliveryKind::FeedBack => "feed-back",
     }
 }
 
@@ -273,6 +277,10 @@ impl Reader {
             "jump" => Ok(DeliveryKind::Jump),
             "reminder" => Ok(DeliveryKind::Reminder),
             "back" => Ok(DeliveryKind::BackInRange),
+            "came-and-went" => Ok(DeliveryKind::CameAndWent),
+            "test" => Ok(DeliveryKind::Test),
+            "feed-stale" => Ok(DeliveryKind::FeedStale),
+            "feed-back" => Ok(DeliveryKind::FeedBack),
             _ => Err(self.corrupt("kind", text)),
         }
     }

@@ -6,8 +6,8 @@ use cqrs::domain::{
     Alert, AlertPosition, ChatId, ReminderInterval, Rule, RuleId, RuleVersion, Side, Timestamp, UserId,
 };
 use cqrs::{
-    Caller, Checked, ClaimedDelivery, DeliveryKind, DeliveryStatus, DeliveryView, Ledger, LedgerChange,
-    Outcome, RuleEdit, UserEdit,
+    Caller, Checked, ClaimLimits, ClaimedMessage, DeliveryKind, DeliveryStatus, DeliveryView, Ledger,
+    LedgerChange, Outcome, Pace, RuleEdit, UserEdit,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
@@ -36,6 +36,20 @@ on_both_databases! {
     a_return_that_went_down_with_a_lost_log_is_told_all_the_same,
     who_cant_be_reached_is_not_reminded,
     a_chat_moves_unless_the_new_one_is_taken,
+}
+
+/// No pace: how that is kept has tests of its own.
+fn limits(messages: u32) -> ClaimLimits {
+    ClaimLimits {
+        timeout: TIMEOUT,
+        messages,
+        pace: Pace {
+            per_second: 1_000_000,
+            per_chat: Duration::ZERO,
+            per_group: Duration::ZERO,
+        },
+        look_ahead: Duration::from_secs(1),
+    }
 }
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -107,15 +121,15 @@ impl Stage {
             .collect()
     }
 
-    async fn claim(&self, seconds: u64) -> Vec<ClaimedDelivery> {
+    async fn claim(&self, seconds: u64) -> Vec<ClaimedMessage> {
         self.ledger
-            .claim("one", self.at(seconds), TIMEOUT, 100)
+            .claim("one", self.at(seconds), limits(100))
             .await
             .unwrap()
     }
 
     /// Claims the one delivery that is due and ends it.
-    async fn end(&self, outcome: Outcome, seconds: u64) -> ClaimedDelivery {
+    async fn end(&self, outcome: Outcome, seconds: u64) -> ClaimedMessage {
         let mut claimed = self.claim(seconds).await;
         assert_eq!(claimed.len(), 1, "{claimed:?}");
         let delivery = claimed.remove(0);
@@ -128,7 +142,7 @@ impl Stage {
         delivery
     }
 
-    async fn send(&self, seconds: u64) -> ClaimedDelivery {
+    async fn send(&self, seconds: u64) -> ClaimedMessage {
         self.end(sent(), seconds).await
     }
 
@@ -244,11 +258,15 @@ async fn a_jump_from_side_to_side_is_one_message(db: Db) {
     assert_eq!(stage.kinds().await, [Breach, Jump, BackInRange]);
     let first = stage.send(1).await;
     assert_eq!(
-        (first.facts.side, first.facts.threshold, first.facts.price),
+        (
+            first.items[0].facts.side,
+            first.items[0].facts.threshold,
+            first.items[0].facts.price
+        ),
         (Side::Below, price("100"), price("99"))
     );
-    assert_eq!(stage.send(2).await.facts.side, Side::Above);
-    assert_eq!(stage.send(3).await.facts.side, Side::In);
+    assert_eq!(stage.send(2).await.items[0].facts.side, Side::Above);
+    assert_eq!(stage.send(3).await.items[0].facts.side, Side::In);
 }
 
 async fn an_edited_rule_starts_inside_its_range(db: Db) {
@@ -527,11 +545,11 @@ async fn a_users_messages_are_claimed_one_at_a_time_in_their_order(db: Db) {
     assert_eq!(
         claimed
             .iter()
-            .map(|delivery| delivery.facts.kind)
+            .map(|delivery| delivery.items[0].facts.kind)
             .collect::<Vec<_>>(),
         [Breach]
     );
-    assert_eq!(claimed[0].chat, Some(ChatId::new(42)));
+    assert_eq!(claimed[0].recipient.chat, Some(ChatId::new(42)));
     assert!(stage.claim(2).await.is_empty());
     assert_eq!(
         stage.told().await,
@@ -542,8 +560,8 @@ async fn a_users_messages_are_claimed_one_at_a_time_in_their_order(db: Db) {
         .finish(&claimed[0], &sent(), stage.at(3))
         .await
         .unwrap();
-    assert_eq!(stage.send(4).await.facts.kind, BackInRange);
-    assert_eq!(stage.send(5).await.facts.kind, Breach);
+    assert_eq!(stage.send(4).await.items[0].facts.kind, BackInRange);
+    assert_eq!(stage.send(5).await.items[0].facts.kind, Breach);
     assert!(stage.claim(6).await.is_empty());
     assert_eq!(stage.ledger.backlog().await.unwrap().waiting, 0);
 }
@@ -574,7 +592,7 @@ async fn instances_together_send_each_message_once_and_in_order(db: Db) {
                 < USERS * usize::try_from(MESSAGES).unwrap()
             {
                 let claimed = ledger
-                    .claim(&format!("instance {instance}"), now, TIMEOUT, 3)
+                    .claim(&format!("instance {instance}"), now, limits(3))
                     .await
                     .unwrap();
                 for delivery in &claimed {
@@ -590,7 +608,7 @@ async fn instances_together_send_each_message_once_and_in_order(db: Db) {
                         .unwrap()
                         .entry(delivery.user_id)
                         .or_default()
-                        .push(delivery.facts.kind);
+                        .push(delivery.items[0].facts.kind);
                     assert!(on_the_way.lock().unwrap().remove(&delivery.user_id));
                     assert!(ledger.finish(&delivery, &sent(), now).await.unwrap());
                 }
@@ -619,14 +637,14 @@ async fn a_claim_that_runs_out_is_taken_over_and_counted_as_ambiguous(db: Db) {
     assert!(
         stage
             .ledger
-            .claim("two", stage.at(59), TIMEOUT, 10)
+            .claim("two", stage.at(59), limits(10))
             .await
             .unwrap()
             .is_empty()
     );
     let alive = stage
         .ledger
-        .claim("two", stage.at(60), TIMEOUT, 10)
+        .claim("two", stage.at(60), limits(10))
         .await
         .unwrap()
         .remove(0);
@@ -634,7 +652,7 @@ async fn a_claim_that_runs_out_is_taken_over_and_counted_as_ambiguous(db: Db) {
     assert!(
         stage
             .ledger
-            .claim("three", stage.at(61), TIMEOUT, 10)
+            .claim("three", stage.at(61), limits(10))
             .await
             .unwrap()
             .is_empty()
@@ -674,9 +692,9 @@ async fn a_message_that_is_tried_again_holds_up_only_its_user(db: Db) {
     assert_eq!(stage.send(2).await.user_id, other.0);
     assert!(stage.claim(9).await.is_empty());
     let breach = stage.end(again(stage.at(11)), 10).await;
-    assert_eq!((breach.facts.kind, breach.attempt), (Breach, 2));
-    assert_eq!(stage.send(11).await.facts.kind, Breach);
-    assert_eq!(stage.send(11).await.facts.kind, BackInRange);
+    assert_eq!((breach.items[0].facts.kind, breach.attempt), (Breach, 2));
+    assert_eq!(stage.send(11).await.items[0].facts.kind, Breach);
+    assert_eq!(stage.send(11).await.items[0].facts.kind, BackInRange);
     assert_eq!(stage.deliveries().await[0].ambiguous_sends, 2);
 }
 
@@ -704,7 +722,7 @@ async fn a_return_is_told_only_to_those_who_were_told_of_the_breach(db: Db) {
         .await;
     stage.send(4).await;
     stage.end(undeliverable(), 5).await;
-    assert_eq!(stage.send(6).await.facts.kind, BackInRange);
+    assert_eq!(stage.send(6).await.items[0].facts.kind, BackInRange);
 }
 
 async fn reminders_follow_the_last_delivered_message_until_the_price_is_back(db: Db) {
@@ -720,15 +738,18 @@ async fn reminders_follow_the_last_delivered_message_until_the_price_is_back(db:
     assert_eq!(stage.check(due).await.episodes, 0);
     let reminder = stage.send(due + 100).await;
     assert_eq!(
-        (reminder.facts.kind, reminder.facts.side),
+        (reminder.items[0].facts.kind, reminder.items[0].facts.side),
         (Reminder, Side::Above)
     );
     assert_eq!(
-        (reminder.facts.price, reminder.facts.threshold),
+        (reminder.items[0].facts.price, reminder.items[0].facts.threshold),
         (price("205"), price("200"))
     );
     assert_eq!(
-        (reminder.facts.quote_time, reminder.facts.opened_at),
+        (
+            reminder.items[0].facts.quote_time,
+            reminder.items[0].facts.opened_at
+        ),
         (stage.at(due - 10), stage.start)
     );
     let next = due + 100 + INTERVAL.as_secs();
@@ -748,7 +769,10 @@ async fn a_reminder_that_was_overtaken_by_the_return_is_not_sent(db: Db) {
     stage.send(0).await;
     assert_eq!(stage.check(INTERVAL.as_secs()).await.reminders, 1);
     stage.fold(&[stage.change(2, Side::In)], INTERVAL.as_secs()).await;
-    assert_eq!(stage.send(INTERVAL.as_secs() + 1).await.facts.kind, BackInRange);
+    assert_eq!(
+        stage.send(INTERVAL.as_secs() + 1).await.items[0].facts.kind,
+        BackInRange
+    );
     assert_eq!(
         stage.told().await,
         [(Breach, Sent), (Reminder, Superseded), (BackInRange, Sent)]
@@ -807,7 +831,7 @@ async fn a_reminder_is_held_back_while_the_price_is_inside(db: Db) {
     );
     stage.latest("200", due + 9).await;
     assert_eq!(stage.check(due + 10).await.reminders, 1);
-    assert_eq!(stage.send(due + 10).await.facts.price, price("200"));
+    assert_eq!(stage.send(due + 10).await.items[0].facts.price, price("200"));
 }
 
 async fn an_edited_paused_or_deleted_rule_is_not_reminded_of(db: Db) {
@@ -922,7 +946,11 @@ async fn a_return_that_went_down_with_a_lost_log_is_told_all_the_same(db: Db) {
     );
     let back = stage.send(due + 6).await;
     assert_eq!(
-        (back.facts.kind, back.facts.side, back.facts.price),
+        (
+            back.items[0].facts.kind,
+            back.items[0].facts.side,
+            back.items[0].facts.price
+        ),
         (BackInRange, Side::In, price("151"))
     );
     assert_eq!(stage.check(due * 100).await, Checked::default());
@@ -950,7 +978,10 @@ async fn who_cant_be_reached_is_not_reminded(db: Db) {
     stage
         .fold(&[stage.change(2, Side::In)], INTERVAL.as_secs() * 4)
         .await;
-    assert_eq!(stage.send(INTERVAL.as_secs() * 4).await.facts.kind, BackInRange);
+    assert_eq!(
+        stage.send(INTERVAL.as_secs() * 4).await.items[0].facts.kind,
+        BackInRange
+    );
 }
 
 async fn a_chat_moves_unless_the_new_one_is_taken(db: Db) {
