@@ -107,6 +107,21 @@ pub enum CommandError {
     /// The one-time token is unknown, used or expired.
     #[error("this link was used before, has expired or never existed; ask for a new one")]
     LinkInvalid,
+    /// The chat is a group or a channel.
+    #[error("alerts are for one person; open the link in a private chat with the bot, not in a group")]
+    PrivateChatsOnly,
+    /// The rule is not out of range, so there is no return to wait for.
+    #[error("{ticker} is in its range now; snooze it for a time instead, such as 1h")]
+    RuleInRange {
+        /// What the rule watches.
+        ticker: Ticker,
+    },
+    /// The snooze would be over at once.
+    #[error("the end of the snooze, {until}, has passed; give one in the future")]
+    SnoozeInPast {
+        /// As given.
+        until: Timestamp,
+    },
     /// The ticker is not known (kept for texts that suggest one).
     #[error("nothing is known of {0}")]
     UnknownTicker(Ticker),

@@ -1,6 +1,7 @@
 mod claim;
 mod episode;
 mod fold;
+mod held;
 mod message;
 mod reminders;
 mod rows;
@@ -13,6 +14,7 @@ use crate::domain::{
 };
 use crate::{Store, StoreError};
 
+pub(crate) use held::release_held;
 pub use message::{
     ClaimLimits, ClaimedMessage, DeliveryKind, Heading, MessageFacts, MessageItem, Outcome, Pace, Recipient,
 };

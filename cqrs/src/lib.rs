@@ -23,5 +23,5 @@ pub use ledger::{
     Heading, Ledger, LedgerChange, MessageFacts, MessageItem, OpenEpisode, Outcome, Pace, Recipient,
 };
 pub use outbox::{Outbox, OutboxEntry};
-pub use queries::{AlertView, Average, AverageRange, Page, Queries};
+pub use queries::{AlertView, Average, AverageRange, Page, PricePoint, Queries};
 pub use store::{Store, StoreSettings};

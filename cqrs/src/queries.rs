@@ -1,3 +1,6 @@
+mod feeds;
+mod prices;
+
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,6 +16,8 @@ use crate::domain::{
 };
 use crate::rows::{self, QUOTE_COLUMNS, RULE_COLUMNS, USER_COLUMNS};
 use crate::{Caller, Store, StoreError, dialect};
+
+pub use prices::PricePoint;
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +103,20 @@ impl Queries {
             .fetch_optional(&self.store.read)
             .await?;
         row.as_ref().map(rows::user).transpose()
+    }
+
+    /// The caller's rules of one ticker, oldest first.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn rules_of(&self, caller: Caller, ticker: &Ticker) -> Result<Vec<Rule>, StoreError> {
+        let select = format!("select {RULE_COLUMNS} from rules where user_id = ? and ticker = ? order by id");
+        let found = dialect::query(select)
+            .bind(caller.0.to_string())
+            .bind(ticker.to_string())
+            .fetch_all(&self.store.read)
+            .await?;
+        found.iter().map(rows::rule).collect()
     }
 
     /// A rule of the caller. `None`: there is none, or it is another user's.

@@ -148,6 +148,9 @@ pub(crate) fn of_command(error: CommandError, fields: FieldNames) -> Status {
             field_refusal(Code::AlreadyExists, "REQUEST_ID_REUSED", "request_id", message)
         }
         CommandError::LinkInvalid => refusal(Code::NotFound, "LINK_INVALID", message),
+        CommandError::PrivateChatsOnly => refusal(Code::InvalidArgument, "PRIVATE_CHATS_ONLY", message),
+        CommandError::RuleInRange { .. } => refusal(Code::FailedPrecondition, "RULE_IN_RANGE", message),
+        CommandError::SnoozeInPast { .. } => refusal(Code::InvalidArgument, "SNOOZE_IN_PAST", message),
         CommandError::UnknownTicker(_) => refusal(Code::NotFound, "UNKNOWN_TICKER", message),
         CommandError::Store(error) => of_store(&error),
     }

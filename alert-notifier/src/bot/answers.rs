@@ -53,6 +53,9 @@ impl From<CommandError> for Failure {
             | CommandError::EmbeddedLogFull { .. }
             | CommandError::RequestIdReused
             | CommandError::LinkInvalid
+            | CommandError::PrivateChatsOnly
+            | CommandError::RuleInRange { .. }
+            | CommandError::SnoozeInPast { .. }
             | CommandError::UnknownTicker(_)) => Self::Told(sentence(&error)),
         }
     }
@@ -112,7 +115,11 @@ impl Desk {
                 self.list(caller).await?
             ));
         }
-        match self.commands.link_chat(&Token::presented(token), chat).await {
+        match self
+            .commands
+            .link_chat(&Token::presented(token), chat, None)
+            .await
+        {
             Ok(user) => {
                 let reminders = reminders_of(&user);
                 let rules = self.list(Caller(user.id)).await?;

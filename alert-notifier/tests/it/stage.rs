@@ -133,7 +133,7 @@ impl Stage {
             .unwrap();
         if let Some(chat) = chat {
             commands
-                .link_chat(&registration.link.token, ChatId::new(chat))
+                .link_chat(&registration.link.token, ChatId::new(chat), None)
                 .await
                 .unwrap();
         }

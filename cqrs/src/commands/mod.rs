@@ -1,9 +1,14 @@
+mod chats;
 mod requests;
 mod rules;
+mod snoozing;
 mod users;
 
 use crate::Store;
-use crate::domain::{Email, Note, Price, ReminderInterval, Rule, Timestamp, Token, User, UserId};
+use crate::domain::{
+    Email, Language, Note, Price, QuietHours, ReminderInterval, Rule, TimeZone, Timestamp, Token, User,
+    UserId,
+};
 
 /// The user on whose behalf a command runs; made by `Queries::authenticate` or from a linked chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +87,12 @@ pub struct UserEdit {
     pub email: Option<Email>,
     /// `Some(None)`: no reminders.
     pub reminder_interval: Option<Option<ReminderInterval>>,
+    /// `Some(None)`: as the messenger says.
+    pub language: Option<Option<Language>>,
+    /// Times are shown in it, and quiet hours meant in it.
+    pub time_zone: Option<TimeZone>,
+    /// `Some(None)`: none.
+    pub quiet_hours: Option<Option<QuietHours>>,
 }
 
 /// Writes on behalf of users. Each command is one transaction, run in a task of its own so that a caller who goes away

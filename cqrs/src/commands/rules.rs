@@ -4,6 +4,7 @@ use super::requests::{self, Request};
 use super::users::lock_user;
 use super::{Caller, Commands, Idempotency, Limits, RuleEdit};
 use crate::domain::{NewRule, Range, Rule, RuleId, RuleVersion, Timestamp, UserId};
+use crate::ledger::release_held;
 use crate::rows::{self, RULE_COLUMNS};
 use crate::transaction::Tx;
 use crate::{CommandError, StoreError, dialect, outbox};
@@ -42,6 +43,35 @@ impl Commands {
             .await
     }
 
+    /// Creates rules: all of them or none. They are returned in the order given.
+    ///
+    /// # Errors
+    /// `ExpiryInPast`, `TooManyRules`, `EmbeddedLogFull`, `UserNotFound`, `RequestIdReused`.
+    pub async fn create_rules(
+        &self,
+        caller: Caller,
+        rules: Vec<NewRule>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Vec<Rule>, CommandError> {
+        let limits = self.limits;
+        let request = Request::of(caller, idempotency);
+        self.store
+            .transaction(move |tx| {
+                let (request, new) = (request.clone(), rules.clone());
+                Box::pin(async move {
+                    let now = Timestamp::now();
+                    if let Some((_, rules)) = request.replay(tx, now).await? {
+                        return Ok(rules);
+                    }
+                    lock_user(tx, caller).await?;
+                    let rules = insert(tx, caller.0, new, limits, now).await?;
+                    request.answer(tx, caller.0, &rules).await?;
+                    Ok(rules)
+                })
+            })
+            .await
+    }
+
     /// Changes a rule: a new version, whose state starts anew. A rule that has expired comes back to life when its expiry
     /// is moved into the future or cleared.
     ///
@@ -64,8 +94,12 @@ impl Commands {
                         return Ok(rule);
                     }
                     let old = lock(tx, caller, rule).await?;
+                    let was_snoozed = old.snooze.is_some();
                     let rule = edited(old, edit, now)?;
                     update(tx, &rule).await?;
+                    if was_snoozed {
+                        release_held(tx.connection(), caller.0, now).await?;
+                    }
                     outbox::enqueue(tx, std::slice::from_ref(&rule)).await?;
                     request.answer(tx, caller.0, &rule).await?;
                     Ok(rule)
@@ -242,7 +276,7 @@ fn edited(old: Rule, edit: RuleEdit, now: Timestamp) -> Result<Rule, CommandErro
 }
 
 /// The caller's rule, kept from changing until the transaction ends.
-async fn lock(tx: &mut Tx, caller: Caller, rule: RuleId) -> Result<Rule, CommandError> {
+pub(super) async fn lock(tx: &mut Tx, caller: Caller, rule: RuleId) -> Result<Rule, CommandError> {
     let select = format!(
         "select {RULE_COLUMNS} from rules where id = ? and user_id = ?{}",
         tx.dialect.for_update()

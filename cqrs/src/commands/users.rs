@@ -1,13 +1,11 @@
 use std::time::Duration;
 
-use sqlx::Row as _;
-
 use super::requests::Request;
 use super::{Caller, Commands, Idempotency, IssuedLink, Registration, UserEdit, rules};
 use crate::domain::{
-    ChatId, Email, NewRule, ReminderInterval, Rule, TimeZone, Timestamp, Token, User, UserId,
+    Email, Language, NewRule, ReminderInterval, Rule, TimeZone, Timestamp, Token, User, UserId,
 };
-use crate::ledger::reschedule_reminders;
+use crate::ledger::{release_held, reschedule_reminders};
 use crate::rows::{self, RULE_COLUMNS, USER_COLUMNS};
 use crate::transaction::Tx;
 use crate::{CommandError, StoreError, dialect, outbox};
@@ -56,7 +54,9 @@ impl Commands {
             .await
     }
 
-    /// Changes the user's settings; a new reminder interval counts from each last message at once. A repeat with the same request id answers the user as they are now.
+    /// Changes the user's settings; a new reminder interval counts from each last message at once, and messages held back
+    /// by quiet hours are looked at again when these or the time zone change. A repeat with the same request id answers the
+    /// user as they are now.
     ///
     /// # Errors
     /// `EmailTaken`, `UserNotFound`, `RequestIdReused`.
@@ -78,14 +78,15 @@ impl Commands {
                     if repeated {
                         return Ok(old);
                     }
-                    let user = User {
-                        email: edit.email.unwrap_or_else(|| old.email.clone()),
-                        reminder_interval: edit.reminder_interval.unwrap_or(old.reminder_interval),
-                        ..old
-                    };
+                    let holds_change = edit.quiet_hours.is_some() || edit.time_zone.is_some();
+                    let interval_changes = edit.reminder_interval.is_some();
+                    let user = edited(old, edit);
                     update(tx, &user, now).await?;
-                    if edit.reminder_interval.is_some() {
+                    if interval_changes {
                         reschedule_reminders(tx.connection(), user.id, user.reminder_interval).await?;
+                    }
+                    if holds_change {
+                        release_held(tx.connection(), user.id, now).await?;
                     }
                     request.answer(tx, caller.0, &()).await?;
                     Ok(user)
@@ -164,21 +165,6 @@ impl Commands {
             })
             .await
     }
-
-    /// Binds a chat to the user the link token was made for; the token is used up. A chat has one user: one linked to
-    /// another user before is moved to this one. Returns the user.
-    ///
-    /// # Errors
-    /// `LinkInvalid`: the token is unknown, used or expired.
-    pub async fn link_chat(&self, token: &Token, chat: ChatId) -> Result<User, CommandError> {
-        let hash = token.hash();
-        self.store
-            .transaction(move |tx| {
-                let hash = hash.as_str().to_owned();
-                Box::pin(async move { link_chat(tx, hash, chat, Timestamp::now()).await })
-            })
-            .await
-    }
 }
 
 /// The user, kept from changing until the transaction ends.
@@ -222,15 +208,35 @@ async fn insert(tx: &mut Tx, email: Email, now: Timestamp) -> Result<User, Comma
     Ok(user)
 }
 
+fn edited(old: User, edit: UserEdit) -> User {
+    User {
+        email: edit.email.unwrap_or(old.email),
+        reminder_interval: edit.reminder_interval.unwrap_or(old.reminder_interval),
+        chosen_language: edit.language.unwrap_or(old.chosen_language),
+        time_zone: edit.time_zone.unwrap_or(old.time_zone),
+        quiet_hours: edit.quiet_hours.unwrap_or(old.quiet_hours),
+        ..old
+    }
+}
+
 async fn update(tx: &mut Tx, user: &User, now: Timestamp) -> Result<(), CommandError> {
-    sqlx::query("update users set email = ?, reminder_interval_secs = ?, updated_at = ? where id = ?")
-        .bind(user.email.as_str().to_owned())
-        .bind(user.reminder_interval.map(ReminderInterval::as_secs))
-        .bind(now.as_micros())
-        .bind(user.id.to_string())
-        .execute(tx.connection())
-        .await
-        .map_err(email_taken)?;
+    sqlx::query(
+        "update users
+         set email = ?, reminder_interval_secs = ?, language = ?, time_zone = ?, quiet_from = ?, quiet_to = ?,
+             updated_at = ?
+         where id = ?",
+    )
+    .bind(user.email.as_str().to_owned())
+    .bind(user.reminder_interval.map(ReminderInterval::as_secs))
+    .bind(user.chosen_language.map(Language::code))
+    .bind(user.time_zone.name().to_owned())
+    .bind(user.quiet_hours.map(|hours| i64::from(hours.from())))
+    .bind(user.quiet_hours.map(|hours| i64::from(hours.to())))
+    .bind(now.as_micros())
+    .bind(user.id.to_string())
+    .execute(tx.connection())
+    .await
+    .map_err(email_taken)?;
     Ok(())
 }
 
@@ -277,58 +283,4 @@ async fn replace_link(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<Issue
         expires_at,
         bot_username,
     })
-}
-
-async fn link_chat(tx: &mut Tx, hash: String, chat: ChatId, now: Timestamp) -> Result<User, CommandError> {
-    let select = format!(
-        "select user_id, expires_at from link_tokens where token_hash = ?{}",
-        tx.dialect.for_update()
-    );
-    let row = dialect::query(select)
-        .bind(hash)
-        .fetch_optional(tx.connection())
-        .await?;
-    let row = row.ok_or(CommandError::LinkInvalid)?;
-    if rows::time(&row, "expires_at")? <= now {
-        return Err(CommandError::LinkInvalid);
-    }
-    let id: String = row.try_get("user_id")?;
-    sqlx::query("delete from link_tokens where user_id = ?")
-        .bind(id.clone())
-        .execute(tx.connection())
-        .await?;
-    bind_chat(tx, &id, chat, now).await?;
-    let select = format!("select {USER_COLUMNS} from users where id = ?");
-    let row = dialect::query(select).bind(id).fetch_one(tx.connection()).await?;
-    Ok(rows::user(&row)?)
-}
-
-async fn bind_chat(tx: &mut Tx, user: &str, chat: ChatId, now: Timestamp) -> Result<(), StoreError> {
-    // Another transaction that binds the same chat to another user is invisible until it commits, and then the chat's
-    // key is there already: take it from that user too. Only people who link one chat at the same moment get here.
-    let mut attempts = 10;
-    loop {
-        sqlx::query("update users set chat_id = null, updated_at = ? where chat_id = ? and id <> ?")
-            .bind(now.as_micros())
-            .bind(chat.get())
-            .bind(user.to_owned())
-            .execute(tx.connection())
-            .await?;
-        let bound = sqlx::query("update users set chat_id = ?, updated_at = ? where id = ?")
-            .bind(chat.get())
-            .bind(now.as_micros())
-            .bind(user.to_owned())
-            .execute(tx.connection())
-            .await;
-        attempts -= 1;
-        match bound {
-            Ok(_) => return Ok(()),
-            Err(error)
-                if attempts > 0
-                    && error
-                        .as_database_error()
-                        .is_some_and(|error| error.is_unique_violation()) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }

@@ -16,6 +16,12 @@ impl ChatId {
     pub const fn get(self) -> i64 {
         self.0
     }
+
+    /// Whether it is a chat with one person: groups and channels have negative ids.
+    #[must_use]
+    pub const fn is_private(self) -> bool {
+        self.0 > 0
+    }
 }
 
 impl fmt::Debug for ChatId {

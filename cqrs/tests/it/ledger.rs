@@ -528,6 +528,7 @@ async fn a_users_messages_are_claimed_one_at_a_time_in_their_order(db: Db) {
         .link_chat(
             &stage.db.commands().create_link(stage.caller).await.unwrap().token,
             ChatId::new(42),
+            None,
         )
         .await
         .unwrap();
@@ -992,7 +993,7 @@ async fn a_chat_moves_unless_the_new_one_is_taken(db: Db) {
         stage
             .db
             .commands()
-            .link_chat(&link.token, ChatId::new(chat))
+            .link_chat(&link.token, ChatId::new(chat), None)
             .await
             .unwrap();
     }

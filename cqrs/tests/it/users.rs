@@ -60,7 +60,7 @@ async fn registering_gives_a_user_with_rules_and_working_secrets(db: Db) {
     );
     let user = db
         .commands()
-        .link_chat(&registered.link.token, ChatId::new(7))
+        .link_chat(&registered.link.token, ChatId::new(7), None)
         .await
         .unwrap();
     assert!(user.telegram_linked);
@@ -165,14 +165,14 @@ async fn a_link_binds_a_chat_once(db: Db) {
     let link = db.commands().create_link(caller).await.unwrap();
     assert!(link.expires_at > Timestamp::now());
     let refused = async |token: &Token| {
-        let result = db.commands().link_chat(token, ChatId::new(666)).await;
+        let result = db.commands().link_chat(token, ChatId::new(666), None).await;
         assert!(matches!(result, Err(CommandError::LinkInvalid)), "{result:?}");
     };
     refused(&ada.link.token).await;
     refused(&Token::presented("guess")).await;
     refused(&ada.api_token).await;
     db.commands()
-        .link_chat(&link.token, ChatId::new(-100_123_456_789))
+        .link_chat(&link.token, ChatId::new(100_123_456_789), None)
         .await
         .unwrap();
     refused(&link.token).await;
@@ -191,7 +191,10 @@ async fn an_expired_link_binds_nothing(db: Db) {
     let now = Timestamp::now().as_micros();
     db.execute(&format!("update link_tokens set expires_at = {now}"))
         .await;
-    let result = db.commands().link_chat(&ada.link.token, ChatId::new(7)).await;
+    let result = db
+        .commands()
+        .link_chat(&ada.link.token, ChatId::new(7), None)
+        .await;
     assert!(matches!(result, Err(CommandError::LinkInvalid)), "{result:?}");
     assert_eq!(db.number("select count(*) from link_tokens").await, 1);
     db.commands().expire_rules(Timestamp::now(), 10).await.unwrap();
@@ -209,7 +212,7 @@ async fn a_chat_moves_to_the_user_who_linked_it_last(db: Db) {
         .iter()
         .map(|user| {
             let (commands, token) = (db.commands(), user.link.token.clone());
-            tokio::spawn(async move { commands.link_chat(&token, ChatId::new(7)).await })
+            tokio::spawn(async move { commands.link_chat(&token, ChatId::new(7), None).await })
         })
         .collect();
     for task in tasks {
@@ -245,7 +248,7 @@ async fn deleting_a_user_erases_all_that_is_theirs_and_nothing_else(db: Db) {
             .await
             .unwrap();
         db.commands()
-            .link_chat(&user.link.token, ChatId::new(rule.created_at.as_micros()))
+            .link_chat(&user.link.token, ChatId::new(rule.created_at.as_micros()), None)
             .await
             .unwrap();
         db.commands().create_link(caller).await.unwrap();
