@@ -12,6 +12,7 @@ mod reminders;
 pub mod render;
 mod run;
 pub mod sender;
+pub mod text;
 
 pub use config::{Config, TelegramArgs};
 pub use run::run;

@@ -1,0 +1,4 @@
+//! What users read: pure functions from facts to text, in each of their languages.
+
+pub mod rich;
+pub mod words;
