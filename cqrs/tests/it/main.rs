@@ -30,13 +30,16 @@ macro_rules! on_both_databases {
     };
 }
 
+mod chats;
 mod history;
 mod leases;
 mod ledger;
 mod outbox;
+mod prices;
 mod queries;
 mod requests;
 mod rules;
+mod snoozing;
 mod store;
 mod support;
 mod users;

@@ -1,4 +1,4 @@
-use cqrs::domain::Timestamp;
+use cqrs::domain::{BreakerState, FeedState, TickerFeed, Timestamp};
 use cqrs::{LedgerChange, StoreError};
 
 use crate::support::{Db, alert, new_rule};
@@ -8,6 +8,8 @@ on_both_databases! {
     what_comes_and_goes_between_pages_disturbs_nothing_else,
     alerts_are_listed_newest_first_page_by_page,
     a_page_token_of_another_kind_is_refused,
+    rules_of_one_ticker_are_found,
+    feeds_are_listed_as_they_were_told,
 }
 
 async fn rules_are_listed_page_by_page(db: Db) {
@@ -133,4 +135,72 @@ async fn a_page_token_of_another_kind_is_refused(db: Db) {
     }
     let result = db.queries().alerts(caller, None, Some(&rules_token), 1).await;
     assert!(matches!(result, Err(StoreError::PageToken { .. })), "{result:?}");
+}
+
+async fn feeds_are_listed_as_they_were_told(db: Db) {
+    assert!(db.queries().feeds().await.unwrap().is_empty());
+    for row in [
+        "('yahoo', 'b', 'half-open', null, 0, null, 30)",
+        "('yahoo', 'a', 'open', 'HTTP 429', 3, 20, 40)",
+        "('synthetic', 'z', 'closed', null, 7, 10, 20)",
+    ] {
+        db.execute(&format!(
+            "insert into feeds (provider, instance, breaker, reason, tickers, last_success_at, updated_at) values {row}"
+        ))
+        .await;
+    }
+    let time = Timestamp::from_micros;
+    let feed = |provider: &str, instance: &str, breaker, tickers, updated_at| FeedState {
+        provider: provider.to_owned(),
+        instance: instance.to_owned(),
+        breaker,
+        reason: None,
+        tickers,
+        last_success_at: None,
+        updated_at: time(updated_at),
+    };
+    let expected = [
+        FeedState {
+            last_success_at: Some(time(10)),
+            ..feed("synthetic", "z", BreakerState::Closed, 7, 20)
+        },
+        FeedState {
+            reason: Some("HTTP 429".to_owned()),
+            last_success_at: Some(time(20)),
+            ..feed("yahoo", "a", BreakerState::Open, 3, 40)
+        },
+        feed("yahoo", "b", BreakerState::HalfOpen, 0, 30),
+    ];
+    assert_eq!(db.queries().feeds().await.unwrap(), expected);
+
+    for row in ["('AAPL', 50, 60)", "('MSFT', null, 70)", "('TSLA', 40, 80)"] {
+        db.execute(&format!(
+            "insert into stale_tickers (ticker, stale_since, updated_at) values {row}"
+        ))
+        .await;
+    }
+    let stale = |ticker: &str, since, updated_at| TickerFeed {
+        ticker: ticker.parse().unwrap(),
+        stale_since: Some(time(since)),
+        updated_at: time(updated_at),
+    };
+    let expected = [stale("TSLA", 40, 80), stale("AAPL", 50, 60)];
+    assert_eq!(db.queries().stale_tickers(10).await.unwrap(), expected);
+    assert_eq!(db.queries().stale_tickers(1).await.unwrap(), expected[..1]);
+}
+
+async fn rules_of_one_ticker_are_found(db: Db) {
+    let (ada, bob) = (db.user("ada@example.org").await, db.user("bob@example.org").await);
+    let first = db.rule(ada, "AAPL").await;
+    db.rule(ada, "AAP").await;
+    db.rule(bob, "AAPL").await;
+    let second = db.rule(ada, "AAPL").await;
+    let of = async |ticker: &str| {
+        db.queries()
+            .rules_of(ada, &ticker.parse().unwrap())
+            .await
+            .unwrap()
+    };
+    assert_eq!(of("AAPL").await, [first, second]);
+    assert!(of("MSFT").await.is_empty());
 }

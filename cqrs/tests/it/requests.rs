@@ -1,9 +1,10 @@
 use cqrs::domain::{RuleChange, Timestamp};
-use cqrs::{Caller, CommandError, RuleEdit, UserEdit};
+use cqrs::{Caller, CommandError, Limits, RuleEdit, UserEdit};
 
 use crate::support::{Db, new_rule, price, request};
 
 on_both_databases! {
+    many_rules_are_created_all_or_none_and_once,
     a_repeated_create_answers_the_first_rule,
     repeats_at_the_same_time_act_once,
     another_body_under_the_same_id_is_refused,
@@ -244,4 +245,53 @@ async fn an_id_is_free_again_after_a_day(db: Db) {
     db.execute("update requests set created_at = 0 where fingerprint = (select max(fingerprint) from (select fingerprint from requests) as r)").await;
     db.commands().expire_rules(Timestamp::now(), 10).await.unwrap();
     assert_eq!(db.number("select count(*) from requests").await, 1);
+}
+
+async fn many_rules_are_created_all_or_none_and_once(db: Db) {
+    let caller = db.user("ada@example.org").await;
+    let commands = db.store.commands(Limits {
+        rules_per_user: 3,
+        rules_in_all: None,
+    });
+    let tickers = ["MSFT", "AAPL", "MSFT"];
+    let new: Vec<_> = tickers.into_iter().map(new_rule).collect();
+    let rules = commands
+        .create_rules(caller, new.clone(), request("import", "body"))
+        .await
+        .unwrap();
+    assert_eq!(
+        rules.iter().map(|rule| rule.ticker.as_str()).collect::<Vec<_>>(),
+        tickers
+    );
+    let repeated = commands
+        .create_rules(caller, new, request("import", "body"))
+        .await
+        .unwrap();
+    assert_eq!(repeated, rules);
+    assert_eq!(db.pending().await.len(), 3);
+
+    let result = commands.create_rules(caller, vec![new_rule("TSLA")], None).await;
+    assert!(
+        matches!(result, Err(CommandError::TooManyRules { limit: 3 })),
+        "{result:?}"
+    );
+    let mut late = new_rule("TSLA");
+    late.expires_at = Some(Timestamp::now());
+    let result = db
+        .commands()
+        .create_rules(caller, vec![new_rule("TSLA"), late], None)
+        .await;
+    assert!(
+        matches!(result, Err(CommandError::ExpiryInPast { .. })),
+        "{result:?}"
+    );
+    assert!(
+        commands
+            .create_rules(caller, vec![], None)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(db.queries().rules(caller, None, 10).await.unwrap().items, rules);
+    assert_eq!(db.pending().await.len(), 3);
 }

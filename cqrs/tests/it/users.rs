@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cqrs::domain::{ChatId, RuleChange, Timestamp, Token};
+use cqrs::domain::{ChatId, Language, QuietHours, RuleChange, Timestamp, Token, User};
 use cqrs::{Caller, CommandError, LedgerChange, Limits, UserEdit};
 
 use crate::support::{Db, alert, new_rule, request};
@@ -10,6 +10,7 @@ on_both_databases! {
     an_address_is_registered_once,
     a_registration_with_a_bad_rule_leaves_nothing,
     settings_change_one_by_one,
+    settings_of_messages_change_one_by_one,
     a_rotated_token_stops_the_old_one,
     a_link_binds_a_chat_once,
     an_expired_link_binds_nothing,
@@ -149,6 +150,59 @@ async fn settings_change_one_by_one(db: Db) {
     );
 }
 
+async fn settings_of_messages_change_one_by_one(db: Db) {
+    let caller = db.user("ada@example.org").await;
+    let mut expected = db.queries().user(caller).await.unwrap().unwrap();
+    assert_eq!(expected.time_zone.name(), "UTC");
+    assert_eq!((expected.chosen_language, expected.quiet_hours), (None, None));
+    let night: QuietHours = "22:30-07:05".parse().unwrap();
+    let edit = UserEdit::default;
+    let steps: [(UserEdit, fn(&mut User)); 6] = [
+        (
+            UserEdit {
+                language: Some(Some(Language::It)),
+                ..edit()
+            },
+            |user| user.chosen_language = Some(Language::It),
+        ),
+        (
+            UserEdit {
+                time_zone: Some("America/Argentina/Buenos_Aires".parse().unwrap()),
+                ..edit()
+            },
+            |user| user.time_zone = "America/Argentina/Buenos_Aires".parse().unwrap(),
+        ),
+        (
+            UserEdit {
+                quiet_hours: Some(Some(night)),
+                ..edit()
+            },
+            |user| user.quiet_hours = Some("22:30-07:05".parse().unwrap()),
+        ),
+        (edit(), |_| ()),
+        (
+            UserEdit {
+                language: Some(None),
+                ..edit()
+            },
+            |user| user.chosen_language = None,
+        ),
+        (
+            UserEdit {
+                quiet_hours: Some(None),
+                ..edit()
+            },
+            |user| user.quiet_hours = None,
+        ),
+    ];
+    for (edit, change) in steps {
+        let answered = db.commands().update_user(caller, edit, None).await.unwrap();
+        change(&mut expected);
+        assert_eq!(answered, expected);
+        assert_eq!(db.queries().user(caller).await.unwrap().unwrap(), expected);
+    }
+}
+
 async fn a_rotated_token_stops_the_old_one(db: Db) {
     let ada = db.registration("ada@example.org").await;
     let bob = db.registration("bob@example.org").await;
@@ -178,7 +232,7 @@ async fn a_link_binds_a_chat_once(db: Db) {
     refused(&link.token).await;
     assert_eq!(
         db.queries()
-            .caller_of_chat(ChatId::new(-100_123_456_789))
+            .caller_of_chat(ChatId::new(100_123_456_789))
             .await
             .unwrap(),
         Some(caller)
