@@ -150,6 +150,9 @@ async fn settings_change_one_by_one(db: Db) {
     );
 }
 
+/// What an edit is to do.
+type Change = fn(&mut User);
+
 async fn settings_of_messages_change_one_by_one(db: Db) {
     let caller = db.user("ada@example.org").await;
     let mut expected = db.queries().user(caller).await.unwrap().unwrap();
@@ -157,7 +160,7 @@ async fn settings_of_messages_change_one_by_one(db: Db) {
     assert_eq!((expected.chosen_language, expected.quiet_hours), (None, None));
     let night: QuietHours = "22:30-07:05".parse().unwrap();
     let edit = UserEdit::default;
-    let steps: [(UserEdit, fn(&mut User)); 6] = [
+    let steps: [(UserEdit, Change); 6] = [
         (
             UserEdit {
                 language: Some(Some(Language::It)),
