@@ -1,119 +1,56 @@
 //! A Bot API that is not Telegram: keeps what bots send, says what users say, and fails when told to.
 //!
-//! Bots reach it at `/botTOKEN/METHOD` with any token. Other processes control it over HTTP:
+//! Bots reach it at `/botTOKEN/METHOD` with any token, in any of the ways that the Bot API takes, and files at
+//! `/file/botTOKEN/PATH`. It refuses what Telegram refuses: markup that does not parse, texts and button data that are too
+//! long, edits that change nothing, answers to buttons nobody pressed, and, if told to, messages that come too fast. It
+//! pushes updates to a webhook while one is set. Other processes control it over HTTP:
 //!
 //! | request | what it does |
 //! |---|---|
-//! | `POST /control/say` | `{"chat": 42, "text": "/start"}`: a user writes to the bot in a private chat |
+//! | `POST /control/say` | `{"chat": 42, "text": "/start"}`: a user writes to the bot; `reply_to`, `language` if wanted |
+//! | `POST /control/press` | `{"chat": 42, "message_id": 7, "data": "x"}`: a user presses a button |
+//! | `POST /control/upload` | `{"chat": 42, "file_name": "x.csv", "content": "..."}`: a user sends a file; `caption` if wanted |
 //! | `POST /control/updates` | any update, without `update_id` |
 //! | `POST /control/faults` | a [`PlannedFault`] |
+//! | `POST /control/fault-mix` | a [`FaultMix`] |
+//! | `POST /control/release` | lets held calls go on |
 //! | `GET /control/messages` | [`SentMessage`]s, in the order they came |
+//! | `GET /control/answers` | [`ButtonAnswer`]s, in the order they came |
 
 mod answers;
+mod arguments;
 mod control;
+mod faults;
+mod limits;
+mod markup;
+mod message;
+mod messages;
+mod state;
+mod updates;
+mod user;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{any, get, post};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// A message that a bot sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SentMessage {
-    /// Its id, from 1.
-    pub message_id: i64,
-    /// To whom.
-    pub chat: i64,
-    /// What it says.
-    pub text: String,
-    /// When it came: microseconds since the epoch.
-    pub received_us: u64,
-}
+pub use faults::{Fault, FaultMix, PlannedFault};
+pub use message::{Attachment, AttachmentKind, BotCommand, Button, ButtonAnswer, SentMessage, Webhook};
+pub use state::Event;
 
-/// How a call goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fault {
-    /// 429 with this `retry_after`, in seconds.
-    TooManyRequests(u64),
-    /// 403: the user blocked the bot.
-    Blocked,
-    /// 400: no such chat.
-    ChatNotFound,
-    /// 400: the group became a supergroup with this id.
-    Migrated(i64),
-    /// 401: the token is wrong.
-    Unauthorized,
-    /// 502 with a page of HTML, as a proxy answers.
-    BadGateway,
-    /// 200 with what is no JSON. The message is kept.
-    Garbage,
-    /// The connection ends without an answer; the message is not kept.
-    DropBefore,
-    /// The connection ends without an answer; the message is kept.
-    DropAfter,
-    /// The answer is right but comes this many milliseconds late.
-    Delay(u64),
-}
+use faults::Mixer;
+use limits::Limits;
+use state::State;
 
-/// A fault of calls to come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedFault {
-    /// How they go wrong.
-    pub fault: Fault,
-    /// How many.
-    #[serde(default = "once")]
-    pub times: u32,
-    /// Only calls of this method; `sendMessage` unless said otherwise.
-    #[serde(default = "send_message")]
-    pub method: String,
-    /// Only to this chat.
-    #[serde(default)]
-    pub chat: Option<i64>,
-}
-
-const fn once() -> u32 {
-    1
-}
-
-fn send_message() -> String {
-    "sendMessage".to_owned()
-}
-
-impl PlannedFault {
-    /// For the next `times` messages, to whomever.
-    #[must_use]
-    pub fn of_messages(fault: Fault, times: u32) -> Self {
-        Self {
-            fault,
-            times,
-            method: send_message(),
-            chat: None,
-        }
-    }
-
-    /// For messages to this chat only.
-    #[must_use]
-    pub fn to_chat(mut self, chat: i64) -> Self {
-        self.chat = Some(chat);
-        self
-    }
-
-    /// For calls of another method.
-    #[must_use]
-    pub fn of_method(mut self, method: &str) -> Self {
-        method.clone_into(&mut self.method);
-        self
-    }
-}
+/// Most bytes of one request; Telegram takes documents of 50 MB.
+const MAX_REQUEST: usize = 50_000_000;
 
 /// The running stub; ends when the last clone is dropped.
 #[derive(Debug, Clone)]
@@ -135,10 +72,17 @@ impl TelegramStub {
         let state = Arc::new(State::new(shutdown.clone()));
         let router = Router::new()
             .route("/control/say", post(control::say))
+            .route("/control/press", post(control::press))
+            .route("/control/upload", post(control::upload))
             .route("/control/updates", post(control::update))
             .route("/control/faults", post(control::fault))
+            .route("/control/fault-mix", post(control::fault_mix))
+            .route("/control/release", post(control::release))
             .route("/control/messages", get(control::messages))
+            .route("/control/answers", get(control::answers))
+            .route("/file/{bot}/{*path}", get(answers::file))
             .route("/{bot}/{method}", any(answers::call))
+            .layer(DefaultBodyLimit::max(MAX_REQUEST))
             .with_state(Arc::clone(&state));
         let ended = shutdown.clone().cancelled_owned();
         tokio::spawn(async move {
@@ -146,6 +90,7 @@ impl TelegramStub {
                 tracing::error!(%error, "the Bot API stub failed");
             }
         });
+        tokio::spawn(updates::push(Arc::clone(&state)));
         Ok(Self {
             address,
             state,
@@ -158,49 +103,181 @@ impl TelegramStub {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+}
 
-    /// A user writes to the bot in a private chat.
-    pub fn say(&self, chat: i64, text: &str) {
-        self.state.push_update(private_message(chat, text));
+/// What users do.
+impl TelegramStub {
+    /// A user writes to the bot, in a private chat or, with a negative id, in a group. Gives the message's id.
+    pub fn say(&self, chat: i64, text: &str) -> i64 {
+        self.state.say(chat, text, None)
+    }
+
+    /// A user answers a message of the bot.
+    pub fn reply(&self, chat: i64, to: i64, text: &str) -> i64 {
+        self.state.say(chat, text, Some(to))
+    }
+
+    /// A user changes a message written before.
+    pub fn edit(&self, chat: i64, message_id: i64, text: &str) {
+        self.state.edit(chat, message_id, text);
+    }
+
+    /// A user sends a file. Gives the message's id.
+    pub fn upload(&self, chat: i64, file_name: &str, content: impl Into<Bytes>, caption: &str) -> i64 {
+        self.state.upload(chat, file_name, content.into(), caption)
+    }
+
+    /// A user presses the button with this data; the message may be one that never was. Gives the press's id.
+    pub fn press(&self, chat: i64, message_id: i64, data: &str) -> String {
+        self.state.press(chat, message_id, data)
+    }
+
+    /// A user presses the button whose label contains `label`. None if the message has no such button.
+    pub fn press_labelled(&self, message_id: i64, label: &str) -> Option<String> {
+        let message = self.message(message_id)?;
+        let button = message
+            .buttons()
+            .into_iter()
+            .find(|button| button.label.contains(label))?;
+        Some(self.press(message.chat, message_id, &button.data?))
+    }
+
+    /// What the user of this chat has as language, from now on; none until it is set.
+    pub fn speaks(&self, chat: i64, language_code: &str) {
+        let languages = &mut self.state.lock().languages;
+        languages.insert(chat, language_code.to_owned());
+    }
+
+    /// A user blocks the bot: messages are refused until [`TelegramStub::unblock`].
+    pub fn block(&self, chat: i64) {
+        self.state.block(chat, true);
+    }
+
+    /// A user takes the bot back.
+    pub fn unblock(&self, chat: i64) {
+        self.state.block(chat, false);
     }
 
     /// Any update; its `update_id` is set here.
     pub fn update(&self, update: Value) {
         self.state.push_update(update);
     }
+}
 
+/// How things go wrong.
+impl TelegramStub {
     /// Lets calls to come go wrong; faults are used up in the order given.
     pub fn fault(&self, fault: PlannedFault) {
         self.state.lock().faults.push_back(fault);
     }
 
+    /// Lets a share of all messages go wrong that have no planned fault; none: no longer.
+    pub fn fault_mix(&self, mix: Option<FaultMix>) {
+        self.state.lock().mixer = mix.map(Mixer::new);
+    }
+
+    /// Forgets all faults that have not happened yet.
+    pub fn no_more_faults(&self) {
+        let mut inner = self.state.lock();
+        inner.faults.clear();
+        inner.mixer = None;
+    }
+
+    /// Refuses messages that come faster than Telegram takes them, with 429.
+    pub fn enforce_limits(&self) {
+        self.state.lock().limits = Some(Limits::default());
+    }
+
+    /// Messages refused because they came too fast.
+    #[must_use]
+    pub fn too_fast(&self) -> u32 {
+        self.state
+            .lock()
+            .limits
+            .as_ref()
+            .map_or(0, |limits| limits.refused)
+    }
+
+    /// Calls that are held now, by [`Fault::HoldBefore`] or [`Fault::HoldAfter`], and whose callers are still there.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.state.lock().held
+    }
+
+    /// Lets all calls that are held now go on.
+    pub fn release(&self) {
+        self.state.releases.send_modify(|releases| *releases += 1);
+    }
+}
+
+/// What bots did.
+impl TelegramStub {
     /// What bots sent, in the order it came.
     #[must_use]
     pub fn messages(&self) -> Vec<SentMessage> {
         self.state.lock().messages.clone()
     }
 
-    /// The texts that one chat got.
+    /// What one chat got.
+    #[must_use]
+    pub fn messages_to(&self, chat: i64) -> Vec<SentMessage> {
+        let inner = self.state.lock();
+        let messages = inner.messages.iter().filter(|message| message.chat == chat);
+        messages.cloned().collect()
+    }
+
+    /// One message.
+    #[must_use]
+    pub fn message(&self, message_id: i64) -> Option<SentMessage> {
+        self.state.lock().message(message_id).cloned()
+    }
+
+    /// The texts that one chat got, as a person reads them.
     #[must_use]
     pub fn texts(&self, chat: i64) -> Vec<String> {
-        let inner = self.state.lock();
-        inner
-            .messages
-            .iter()
-            .filter(|message| message.chat == chat)
-            .map(|message| message.text.clone())
+        self.messages_to(chat)
+            .into_iter()
+            .map(|message| message.text)
             .collect()
     }
 
-    /// Calls of `method` so far, those that went wrong included.
+    /// Answers to pressed buttons, in the order they came.
+    #[must_use]
+    pub fn button_answers(&self) -> Vec<ButtonAnswer> {
+        self.state.lock().answers.clone()
+    }
+
+    /// The answer to this press.
+    #[must_use]
+    pub fn button_answer(&self, query_id: &str) -> Option<ButtonAnswer> {
+        let inner = self.state.lock();
+        let mut answers = inner.answers.iter();
+        answers.find(|answer| answer.query_id == query_id).cloned()
+    }
+
+    /// The menu for this language; an empty one is the menu for all others.
+    #[must_use]
+    pub fn commands(&self, language_code: &str) -> Vec<BotCommand> {
+        let inner = self.state.lock();
+        inner.commands.get(language_code).cloned().unwrap_or_default()
+    }
+
+    /// Where updates are pushed to.
+    #[must_use]
+    pub fn webhook(&self) -> Option<Webhook> {
+        self.state.lock().webhook.clone()
+    }
+
+    /// Updates that the bot has not taken yet.
+    #[must_use]
+    pub fn waiting_updates(&self) -> usize {
+        self.state.lock().updates.len()
+    }
+
+    /// Calls of `method` so far, those that went wrong included; `file` for downloads.
     #[must_use]
     pub fn calls(&self, method: &str) -> usize {
-        self.state
-            .lock()
-            .calls
-            .iter()
-            .filter(|call| call.as_str() == method)
-            .count()
+        self.state.lock().calls.get(method).copied().unwrap_or_default()
     }
 
     /// How often one poller of updates got in the way of another.
@@ -209,107 +286,9 @@ impl TelegramStub {
         self.state.lock().conflicts
     }
 
-    /// Messages from now on, as they come.
+    /// What bots do from now on, as it comes.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<SentMessage> {
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.state.sent.subscribe()
     }
-}
-
-#[derive(Debug)]
-struct State {
-    inner: Mutex<Inner>,
-    /// Something changed that a poller waits for.
-    changed: Notify,
-    sent: broadcast::Sender<SentMessage>,
-    shutdown: CancellationToken,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    messages: Vec<SentMessage>,
-    updates: VecDeque<Value>,
-    last_update_id: i64,
-    faults: VecDeque<PlannedFault>,
-    calls: Vec<String>,
-    /// Counts getUpdates calls: a newer one ends those before, as Telegram does it.
-    polls: u64,
-    conflicts: u32,
-}
-
-impl State {
-    fn new(shutdown: CancellationToken) -> Self {
-        Self {
-            inner: Mutex::default(),
-            changed: Notify::new(),
-            sent: broadcast::channel(1024).0,
-            shutdown,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push_update(&self, mut update: Value) {
-        let mut inner = self.lock();
-        inner.last_update_id += 1;
-        update["update_id"] = json!(inner.last_update_id);
-        inner.updates.push_back(update);
-        drop(inner);
-        self.changed.notify_waiters();
-    }
-
-    fn keep_message(&self, chat: i64, text: &str) -> SentMessage {
-        let mut inner = self.lock();
-        let message = SentMessage {
-            message_id: i64::try_from(inner.messages.len())
-                .unwrap_or(i64::MAX)
-                .saturating_add(1),
-            chat,
-            text: text.to_owned(),
-            received_us: u64::try_from(since_epoch().as_micros()).unwrap_or(u64::MAX),
-        };
-        inner.messages.push(message.clone());
-        drop(inner);
-        // Nobody may be listening.
-        let _ = self.sent.send(message.clone());
-        message
-    }
-
-    /// Notes the call; gives the fault planned for it.
-    fn take_fault(&self, method: &str, chat: Option<i64>) -> Option<Fault> {
-        let mut inner = self.lock();
-        inner.calls.push(method.to_owned());
-        let planned = inner.faults.iter_mut().find(|planned| {
-            planned.times > 0 && planned.method == method && (planned.chat.is_none() || planned.chat == chat)
-        })?;
-        planned.times -= 1;
-        Some(planned.fault)
-    }
-}
-
-fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-/// As Telegram sends it: commands are marked as such.
-fn private_message(chat: i64, text: &str) -> Value {
-    let mut message = json!({
-        "message_id": 1,
-        "from": {"id": chat, "is_bot": false, "first_name": "Somebody"},
-        "chat": {"id": chat, "first_name": "Somebody", "type": "private"},
-        "date": since_epoch().as_secs(),
-        "text": text,
-    });
-    if text.starts_with('/') {
-        let length = text
-            .split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .encode_utf16()
-            .count();
-        message["entities"] = json!([{"offset": 0, "length": length, "type": "bot_command"}]);
-    }
-    json!({ "message": message })
 }

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
-use e2e::telegram_stub::{SentMessage, TelegramStub};
+use e2e::telegram_stub::{Event, SentMessage, TelegramStub};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -35,7 +35,8 @@ async fn main() -> anyhow::Result<()> {
     loop {
         tokio::select! {
             message = messages.recv() => match message {
-                Ok(SentMessage { chat, text, .. }) => println!("--> chat {chat}\n{text}\n"),
+                Ok(Event::Sent(SentMessage { chat, text, .. })) => println!("--> chat {chat}\n{text}\n"),
+                Ok(Event::Changed(_) | Event::ButtonAnswered(_)) => {}
                 Err(RecvError::Lagged(missed)) => println!("({missed} messages not shown)"),
                 Err(RecvError::Closed) => return Ok(()),
             },
@@ -43,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
                 None => typing = false,
                 Some(line) if line.trim().is_empty() => {}
                 Some(line) => match said(&line) {
-                    Some((chat, text)) => stub.say(chat, text),
+                    Some((chat, text)) => { stub.say(chat, text); }
                     None => println!("\"{line}\" is not understood; write a line such as: chat 42: /help"),
                 },
             },

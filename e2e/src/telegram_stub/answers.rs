@@ -4,76 +4,105 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State as Shared};
+use axum::extract::{Path, Request, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt as _;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
-use super::{Fault, State, since_epoch};
+use super::arguments::Arguments;
+use super::faults::Fault;
+use super::message::{AttachmentKind, SentMessage};
+use super::state::State;
+use super::user::chat_json;
+use super::{messages, updates};
 
 /// The bot's id at the stub.
 const BOT_ID: i64 = 1_000_000;
 
-/// Longest text of a message, in characters.
-const MAX_TEXT: usize = 4_096;
+/// Telegram takes method names in any case, and some clients write `GetMe`.
+const METHODS: [&str; 18] = [
+    "answerCallbackQuery",
+    "deleteMessage",
+    "deleteMyCommands",
+    "deleteWebhook",
+    "editMessageReplyMarkup",
+    "editMessageText",
+    "getFile",
+    "getMe",
+    "getMyCommands",
+    "getUpdates",
+    "getWebhookInfo",
+    "logOut",
+    "sendChatAction",
+    "sendDocument",
+    "sendMessage",
+    "sendPhoto",
+    "setMyCommands",
+    "setWebhook",
+];
+
+/// A call that is refused: the status, what the description says, and its parameters.
+#[derive(Debug)]
+pub(super) struct Refusal(pub(super) u16, pub(super) String, pub(super) Value);
+
+impl Refusal {
+    pub(super) fn bad(description: &str) -> Self {
+        Self(400, format!("Bad Request: {description}"), Value::Null)
+    }
+}
 
 pub(super) async fn call(
     Shared(state): Shared<Arc<State>>,
     Path((bot, method)): Path<(String, String)>,
-    body: Bytes,
+    request: Request,
 ) -> Response {
-    let method = canonical(method);
-    if !bot.starts_with("bot") {
-        return refusal(404, "Not Found", &json!({}));
-    }
-    let arguments: Value = if body.is_empty() {
-        json!({})
-    } else {
-        match serde_json::from_slice(&body) {
-            Ok(arguments) => arguments,
-            Err(_) => return refusal(400, "Bad Request: this stub reads JSON only", &json!({})),
-        }
+    let known = METHODS.iter().find(|known| known.eq_ignore_ascii_case(&method));
+    let (Some(method), true) = (known, bot.starts_with("bot")) else {
+        return refusal(Refusal(404, "Not Found".to_owned(), Value::Null));
     };
-    let chat = arguments["chat_id"].as_i64();
-    match state.take_fault(&method, chat) {
-        None => answer(&state, &method, &arguments).await,
-        Some(fault) => fail(&state, fault, &method, &arguments).await,
+    let arguments = match Arguments::of(request).await {
+        Ok(arguments) => arguments,
+        Err(reason) => return refusal(Refusal::bad(&reason)),
+    };
+    let fault = state.take_fault(method, arguments.chat());
+    carry_out(&state, fault, method, &arguments).await
+}
+
+/// `/file/botTOKEN/PATH`: the path is the file's id.
+pub(super) async fn file(
+    Shared(state): Shared<Arc<State>>,
+    Path((_bot, path)): Path<(String, String)>,
+) -> Response {
+    let fault = state.take_fault("file", None);
+    let bytes = state.lock().files.get(&path).cloned();
+    if fault != Fault::None {
+        return carry_out(&state, fault, "file", &Arguments::default()).await;
+    }
+    match bytes {
+        Some(bytes) => bytes.into_response(),
+        None => refusal(Refusal(404, "Not Found".to_owned(), Value::Null)),
     }
 }
 
-/// Telegram takes method names in any case, and some clients write `GetMe`.
-fn canonical(method: String) -> String {
-    let known = [
-        "getMe",
-        "getUpdates",
-        "sendMessage",
-        "setMyCommands",
-        "deleteWebhook",
-    ];
-    known
-        .iter()
-        .find(|known| known.eq_ignore_ascii_case(&method))
-        .map_or(method, |known| (*known).to_owned())
-}
-
-async fn fail(state: &Arc<State>, fault: Fault, method: &str, arguments: &Value) -> Response {
+async fn carry_out(state: &Arc<State>, fault: Fault, method: &str, arguments: &Arguments) -> Response {
+    let refuse =
+        |code, description: &str, parameters| refusal(Refusal(code, description.to_owned(), parameters));
     match fault {
-        Fault::TooManyRequests(seconds) => refusal(
-            429,
-            &format!("Too Many Requests: retry after {seconds}"),
-            &json!({ "retry_after": seconds }),
-        ),
-        Fault::Blocked => refusal(403, "Forbidden: bot was blocked by the user", &json!({})),
-        Fault::ChatNotFound => refusal(400, "Bad Request: chat not found", &json!({})),
-        Fault::Migrated(to) => refusal(
+        Fault::None => answer(state, method, arguments).await,
+        Fault::TooManyRequests(seconds) => refusal(too_many(seconds)),
+        Fault::Blocked => refuse(403, "Forbidden: bot was blocked by the user", Value::Null),
+        Fault::ChatNotFound => refuse(400, "Bad Request: chat not found", Value::Null),
+        Fault::Migrated(to) => refuse(
             400,
             "Bad Request: group chat was upgraded to a supergroup chat",
-            &json!({ "migrate_to_chat_id": to }),
+            json!({ "migrate_to_chat_id": to }),
         ),
-        Fault::Unauthorized => refusal(401, "Unauthorized", &json!({})),
+        Fault::Unauthorized => refuse(401, "Unauthorized", Value::Null),
+        Fault::Conflict => refuse(409, updates::CONFLICT, Value::Null),
         Fault::BadGateway => {
-            let page = "<html><head><title>502 Bad Gateway</title></head><body>try later</body></html>";
+            let page = "<html>\n<head><title>502 Bad Gateway</title></head>\n<body>\n<center><h1>502 Bad Gateway</h1></center>\n\
+                        <hr><center>nginx/1.18.0</center>\n</body>\n</html>\n";
             (
                 StatusCode::BAD_GATEWAY,
                 [(header::CONTENT_TYPE, "text/html")],
@@ -85,113 +114,139 @@ async fn fail(state: &Arc<State>, fault: Fault, method: &str, arguments: &Value)
             answer(state, method, arguments).await;
             (StatusCode::OK, "{\"ok\":tr").into_response()
         }
-        Fault::DropBefore => dropped(),
+        Fault::DropBefore => dropped(""),
         Fault::DropAfter => {
             answer(state, method, arguments).await;
-            dropped()
+            dropped("")
+        }
+        Fault::CutAnswer => {
+            answer(state, method, arguments).await;
+            dropped("{\"ok\":true,\"result\":{\"message_id\":1")
         }
         Fault::Delay(milliseconds) => {
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             answer(state, method, arguments).await
         }
+        Fault::HoldBefore => {
+            state.hold().await;
+            answer(state, method, arguments).await
+        }
+        Fault::HoldAfter => {
+            let response = answer(state, method, arguments).await;
+            state.hold().await;
+            response
+        }
     }
 }
 
-/// A body that fails before its first byte: the server can only end the connection.
-fn dropped() -> Response {
-    let failing = futures::stream::once(async {
+/// The connection ends after these first bytes of the body; before any, the server can only end the connection.
+fn dropped(sent: &'static str) -> Response {
+    let first = (!sent.is_empty()).then(|| Ok(Bytes::from_static(sent.as_bytes())));
+    let failing = futures::stream::iter(first).chain(futures::stream::once(async {
+        // So that what came before is on its way.
+        tokio::time::sleep(Duration::from_millis(5)).await;
         Err::<Bytes, _>(std::io::Error::other("told to drop the connection"))
-    });
+    }));
     Body::from_stream(failing).into_response()
 }
 
-async fn answer(state: &Arc<State>, method: &str, arguments: &Value) -> Response {
-    match method {
-        "getMe" => success(&json!({
-            "id": BOT_ID, "is_bot": true, "first_name": "Stock Alerts", "username": "stock_alerts_stub_bot",
-            "can_join_groups": false, "can_read_all_group_messages": false, "supports_inline_queries": false,
-            "can_connect_to_business": false, "has_main_web_app": false,
-        })),
-        "getUpdates" => get_updates(state, arguments).await,
-        "sendMessage" => send_message(state, arguments),
-        "setMyCommands" | "deleteWebhook" => success(&json!(true)),
-        _ => refusal(404, "Not Found", &json!({})),
-    }
-}
-
-fn send_message(state: &State, arguments: &Value) -> Response {
-    let (Some(chat), Some(text)) = (arguments["chat_id"].as_i64(), arguments["text"].as_str()) else {
-        return refusal(400, "Bad Request: chat_id and text are needed", &json!({}));
+async fn answer(state: &Arc<State>, method: &str, arguments: &Arguments) -> Response {
+    let result = match method {
+        "getMe" => Ok(bot_in_full()),
+        "getUpdates" => updates::get(state, arguments).await,
+        "sendMessage" => messages::send_text(state, arguments),
+        "sendPhoto" => messages::send_file(state, arguments, AttachmentKind::Photo),
+        "sendDocument" => messages::send_file(state, arguments, AttachmentKind::Document),
+        "editMessageText" => messages::edit(state, arguments, true),
+        "editMessageReplyMarkup" => messages::edit(state, arguments, false),
+        "deleteMessage" => messages::delete(state, arguments),
+        "answerCallbackQuery" => messages::answer_press(state, arguments),
+        "getFile" => updates::get_file(state, arguments),
+        "setMyCommands" => updates::set_commands(state, arguments),
+        "getMyCommands" => updates::get_commands(state, arguments),
+        "deleteMyCommands" => updates::delete_commands(state, arguments),
+        "setWebhook" => updates::set_webhook(state, arguments),
+        "deleteWebhook" => updates::delete_webhook(state, arguments),
+        "getWebhookInfo" => Ok(updates::webhook_info(state)),
+        _ => Ok(json!(true)),
     };
-    if text.trim().is_empty() {
-        return refusal(400, "Bad Request: message text is empty", &json!({}));
-    }
-    if text.chars().count() > MAX_TEXT {
-        return refusal(400, "Bad Request: message is too long", &json!({}));
-    }
-    let message = state.keep_message(chat, text);
-    success(&json!({
-        "message_id": message.message_id,
-        "from": {"id": BOT_ID, "is_bot": true, "first_name": "Stock Alerts", "username": "stock_alerts_stub_bot"},
-        "chat": {"id": chat, "first_name": "Somebody", "type": "private"},
-        "date": since_epoch().as_secs(),
-        "text": text,
-    }))
-}
-
-async fn get_updates(state: &Arc<State>, arguments: &Value) -> Response {
-    let offset = arguments["offset"].as_i64().unwrap_or(0);
-    let limit = arguments["limit"]
-        .as_u64()
-        .map_or(100, |limit| usize::try_from(limit).unwrap_or(100).clamp(1, 100));
-    let deadline = Instant::now() + Duration::from_secs(arguments["timeout"].as_u64().unwrap_or(0).min(50));
-    let this_poll = {
-        let mut inner = state.lock();
-        inner.polls += 1;
-        // An offset confirms the updates before it.
-        inner
-            .updates
-            .retain(|update| update["update_id"].as_i64() >= Some(offset));
-        inner.polls
-    };
-    state.changed.notify_waiters();
-    loop {
-        // Before looking, so that nothing that comes in between is missed.
-        let changed = state.changed.notified();
-        tokio::pin!(changed);
-        changed.as_mut().enable();
-        {
-            let mut inner = state.lock();
-            if inner.polls != this_poll {
-                inner.conflicts += 1;
-                let reason = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running";
-                return refusal(409, reason, &json!({}));
-            }
-            let waiting: Vec<Value> = inner.updates.iter().take(limit).cloned().collect();
-            if !waiting.is_empty() || Instant::now() >= deadline {
-                return success(&json!(waiting));
-            }
-        }
-        tokio::select! {
-            () = changed => {}
-            () = tokio::time::sleep_until(deadline) => {}
-            () = state.shutdown.cancelled() => return success(&json!([])),
-        }
+    match result {
+        Ok(result) => axum::Json(json!({ "ok": true, "result": result })).into_response(),
+        Err(refused) => refusal(refused),
     }
 }
 
-fn success(result: &Value) -> Response {
-    axum::Json(json!({ "ok": true, "result": result })).into_response()
+pub(super) fn too_many(seconds: u64) -> Refusal {
+    Refusal(
+        429,
+        format!("Too Many Requests: retry after {seconds}"),
+        json!({ "retry_after": seconds }),
+    )
 }
 
-fn refusal(code: u16, description: &str, parameters: &Value) -> Response {
+fn refusal(Refusal(code, description, parameters): Refusal) -> Response {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut body = json!({ "ok": false, "error_code": code, "description": description });
-    if parameters
-        .as_object()
-        .is_some_and(|parameters| !parameters.is_empty())
-    {
-        body["parameters"] = parameters.clone();
+    if parameters.is_object() {
+        body["parameters"] = parameters;
     }
     (status, axum::Json(body)).into_response()
+}
+
+pub(super) fn bot() -> Value {
+    json!({"id": BOT_ID, "is_bot": true, "first_name": "Stock Alerts", "username": "stock_alerts_stub_bot"})
+}
+
+fn bot_in_full() -> Value {
+    let mut bot = bot();
+    for ability in [
+        "can_join_groups",
+        "can_read_all_group_messages",
+        "supports_inline_queries",
+        "can_connect_to_business",
+        "has_main_web_app",
+    ] {
+        bot[ability] = json!(false);
+    }
+    bot
+}
+
+/// A bot's message as Telegram shows it in answers and updates.
+pub(super) fn message_json(message: &SentMessage) -> Value {
+    let mut shown = json!({
+        "message_id": message.message_id,
+        "from": bot(),
+        "chat": chat_json(message.chat),
+        "date": message.received_us / 1_000_000,
+    });
+    if message.edits > 0 {
+        shown["edit_date"] = shown["date"].clone();
+    }
+    // Only inline buttons belong to the message; other markup is for the reader's keyboard.
+    if let Some(markup) = &message.reply_markup
+        && markup["inline_keyboard"].is_array()
+    {
+        shown["reply_markup"] = markup.clone();
+    }
+    let Some(attachment) = &message.attachment else {
+        shown["text"] = json!(message.text);
+        return shown;
+    };
+    if !message.text.is_empty() {
+        shown["caption"] = json!(message.text);
+    }
+    let id = format!("sent-{}", message.message_id);
+    let size = attachment.bytes.len();
+    match attachment.kind {
+        AttachmentKind::Photo => {
+            shown["photo"] =
+                json!([{"file_id": id, "file_unique_id": id, "width": 1, "height": 1, "file_size": size}]);
+        }
+        AttachmentKind::Document => {
+            shown["document"] = json!({
+                "file_id": id, "file_unique_id": id, "file_name": attachment.file_name, "file_size": size,
+            });
+        }
+    }
+    shown
 }

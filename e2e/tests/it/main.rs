@@ -10,6 +10,7 @@ mod engine;
 mod engine_run;
 mod settings;
 mod system;
+mod telegram_stub;
 
 use system::System;
 
