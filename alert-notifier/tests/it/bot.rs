@@ -59,7 +59,7 @@ async fn a_user_links_a_chat_and_sets_rules_by_talking_to_the_bot() {
 
     assert_eq!(
         ask(&stage, 42, "/watch brk-b - 500.50").await,
-        "Watching BRK-B: you get a message when it is at or above 500.5.\n"
+        "Watching BRK-B: you get a message when it is at or above 500.5."
     );
     assert!(ask(&stage, 42, "/set 5m").await.contains("every 5m"));
     let user = stage.store.queries().user(caller).await.unwrap().unwrap();
@@ -155,7 +155,7 @@ async fn whatever_else_comes_neither_stops_the_bot_nor_changes_anything() {
     // The group was told to write in private; the token still works there.
     assert_eq!(
         stage.telegram.texts(-5),
-        ["Please write to me in a private chat.\n"]
+        ["Please write to me in a private chat."]
     );
     assert!(
         ask(&stage, 43, &format!("/start {token}"))
