@@ -203,9 +203,28 @@ fn time(name: &'static str, micros: i64) -> Result<Timestamp, DecodeError> {
     }
 }
 
+/// What a record of the alerts topic holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlertRecord {
+    /// A rule's new state.
+    State(Alert),
+    /// Made up for a user who wants to see a message: of no rule, and nobody's state.
+    Test(Alert),
+}
+
 /// Bytes of an alert's record.
 #[must_use]
 pub fn encode_alert(alert: &Alert) -> Vec<u8> {
+    encode_alert_record(alert, false)
+}
+
+/// Bytes of a test's record. Its rule id, which is its key too, must be no rule's.
+#[must_use]
+pub fn encode_test_alert(alert: &Alert) -> Vec<u8> {
+    encode_alert_record(alert, true)
+}
+
+fn encode_alert_record(alert: &Alert, test: bool) -> Vec<u8> {
     let side = match alert.side {
         Side::In => v1::Side::In,
         Side::Above => v1::Side::Above,
@@ -226,6 +245,7 @@ pub fn encode_alert(alert: &Alert) -> Vec<u8> {
         raise_time_us: alert.raised_at.as_micros(),
         already_outside: alert.already_outside,
         currency: alert.currency.clone(),
+        test,
     }
     .encode_to_vec()
 }
@@ -234,10 +254,25 @@ pub fn encode_alert(alert: &Alert) -> Vec<u8> {
 ///
 /// # Errors
 /// If the bytes are not such a record, or one that makes no sense.
-pub fn decode_alert(bytes: &[u8]) -> Result<Alert, DecodeError> {
+pub fn decode_alert_record(bytes: &[u8]) -> Result<AlertRecord, DecodeError> {
     let record = v1::AlertRecord::decode(bytes)?;
     let ticker = record.ticker.parse()?;
-    checked_alert(&record, ticker, |currency| currency.to_owned())
+    let alert = checked_alert(&record, ticker, |currency| currency.to_owned())?;
+    Ok(if record.test {
+        AlertRecord::Test(alert)
+    } else {
+        AlertRecord::State(alert)
+    })
+}
+
+/// The alert of an alert's record, whether it is a test or not.
+///
+/// # Errors
+/// As [`decode_alert_record`].
+pub fn decode_alert(bytes: &[u8]) -> Result<Alert, DecodeError> {
+    decode_alert_record(bytes).map(|record| match record {
+        AlertRecord::State(alert) | AlertRecord::Test(alert) => alert,
+    })
 }
 
 /// All that makes an alert valid. `keep` says what of its currency is kept: a reader of states needs no copy.
@@ -399,7 +434,22 @@ mod tests {
             raised_at: Timestamp::from_micros(3),
             already_outside: true,
         };
-        assert_eq!(decode_alert(&encode_alert(&alert)).unwrap(), alert);
+        assert_eq!(
+            decode_alert_record(&encode_alert(&alert)).unwrap(),
+            AlertRecord::State(alert.clone())
+        );
+        let test = encode_test_alert(&alert);
+        assert_eq!(decode_alert(&test).unwrap(), alert);
+        let key = alert.rule_id.to_string();
+        let mut decoder = StateDecoder::default();
+        let mut state = |bytes: &[u8]| decoder.state(Some(key.as_bytes()), bytes).unwrap();
+        assert_eq!(state(&test), None);
+        assert_eq!(
+            state(&encode_alert(&alert)),
+            Some((alert.rule_id, alert.position, alert.side)),
+            "the test before it left nothing behind"
+        );
+        assert_eq!(decode_alert_record(&test).unwrap(), AlertRecord::Test(alert));
         let mark = TickerMark {
             ticker: rule.ticker,
             price: "2".parse().unwrap(),

@@ -229,7 +229,9 @@ impl Collected {
             return;
         };
         match decoder.state(message.key(), payload) {
-            Ok((id, position, side)) => {
+            // Told once by the notifier, and nothing to this system.
+            Ok(None) => {}
+            Ok(Some((id, position, side))) => {
                 let fate = self.restoring.state(id, position, side);
                 note(&mut self.stale_states, message.key(), fate == StateFate::Old);
                 note(&mut self.orphans, message.key(), fate == StateFate::NoRule);

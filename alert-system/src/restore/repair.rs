@@ -74,7 +74,7 @@ pub(super) fn append_newest(
     Ok(())
 }
 
-/// None for a record that can't be decoded.
+/// None for a record that can't be decoded, or is a test.
 fn rank(decoder: &mut StateDecoder, span: Span, message: &BorrowedMessage<'_>) -> Option<Rank> {
     let Some(payload) = message.payload() else {
         return Some(Rank::Tombstone);
@@ -84,7 +84,7 @@ fn rank(decoder: &mut StateDecoder, span: Span, message: &BorrowedMessage<'_>) -
         let rule = decoder.rule(key, payload).ok()?;
         Some(Rank::Value(rule.version.get(), rule.generation, 0))
     } else if span.topic == ALERTS {
-        let (_, position, _) = decoder.state(key, payload).ok()?;
+        let (_, position, _) = decoder.state(key, payload).ok()??;
         Some(Rank::Value(
             position.version.get(),
             position.generation,

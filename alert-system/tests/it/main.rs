@@ -136,3 +136,34 @@ async fn an_old_record_that_came_last_is_put_right() {
         "the newest version is paused, the other rule deleted"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_alert_is_no_state_and_no_orphan() {
+    let harness = Harness::start().await;
+    let rule = rule("AIG", "47", "49");
+    harness.write_rule(&rule).await;
+    let system = harness.run_alert_system().await;
+    harness.write_quotes("AIG", &["50"]).await;
+    let breach = harness.alerts_until(1).await.remove(0);
+    system.stop().await;
+
+    let test = cqrs::domain::Alert {
+        rule_id: cqrs::domain::RuleId::generate(),
+        ..breach
+    };
+    let key = test.rule_id.to_string();
+    let payload = service::codec::encode_test_alert(&test);
+    harness
+        .write_raw(ALERTS, "AIG", key.as_bytes(), Some(&payload))
+        .await;
+    let system = harness.run_alert_system().await;
+    harness.write_quotes("AIG", &["48"]).await;
+    let records = harness.read_until(ALERTS, 3).await;
+    system.stop().await;
+    assert_eq!(records[1].key.as_deref(), Some(key.as_bytes()));
+    assert_ne!(
+        records[2].key, records[1].key,
+        "the test is the notifier's to delete"
+    );
+    assert_eq!(harness.read_all(ALERTS).await.len(), 3);
+}

@@ -69,7 +69,8 @@ impl StateDecoder {
         checked_rule(&self.rule, ticker)
     }
 
-    /// The state that an alert's record holds, with the checks of `decode_alert`; its key must be the rule's id.
+    /// The state that an alert's record holds, with the checks of `decode_alert`; its key must be the rule's id. None: it
+    /// is a test, which is no rule's state.
     ///
     /// # Errors
     /// If the bytes are not such a record, or one that makes no sense.
@@ -77,13 +78,16 @@ impl StateDecoder {
         &mut self,
         key: Option<&[u8]>,
         bytes: &[u8],
-    ) -> Result<(RuleId, AlertPosition, Side), DecodeError> {
+    ) -> Result<Option<(RuleId, AlertPosition, Side)>, DecodeError> {
         self.alert.clear();
         self.alert.merge(bytes)?;
         check_key(key, &self.alert.rule_id)?;
+        if self.alert.test {
+            return Ok(None);
+        }
         let ticker = intern(&mut self.tickers, &self.alert.ticker)?;
         let alert = checked_alert(&self.alert, ticker, |_| String::new())?;
-        Ok((alert.rule_id, alert.position, alert.side))
+        Ok(Some((alert.rule_id, alert.position, alert.side)))
     }
 
     /// The value of a ticker's record, as `decode_ticker`.
