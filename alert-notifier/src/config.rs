@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use cqrs::Limits;
+use cqrs::{Limits, Pace};
 use secrecy::SecretString;
 use service::config::{DatabaseArgs, KafkaArgs};
 
@@ -25,6 +25,30 @@ pub struct Config {
     /// How long an instance may take over one send before another takes it for dead. Longer than a send's time limit.
     #[arg(skip = CLAIM_TIMEOUT)]
     pub claim_timeout: Duration,
+    /// When a message that failed is tried again.
+    #[arg(skip)]
+    pub retries: Retries,
+}
+
+/// When a message that the messenger did not take is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retries {
+    /// Pause after the first failure; doubled with each.
+    pub first_pause: Duration,
+    /// Longest pause.
+    pub longest_pause: Duration,
+    /// A message that could not be sent for so long is no longer news.
+    pub give_up_after: Duration,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self {
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(5 * 60),
+            give_up_after: Duration::from_secs(24 * 60 * 60),
+        }
+    }
 }
 
 /// More than a send can take: half of it for its turn, then the request's time limit of 8 s. So long waits a message that a
@@ -42,6 +66,7 @@ impl Config {
             max_rules_per_user: Limits::default().rules_per_user,
             rules_in_all: None,
             claim_timeout: CLAIM_TIMEOUT,
+            retries: Retries::default(),
         }
     }
 
@@ -55,6 +80,11 @@ impl Config {
 
 /// The address of Telegram's own Bot API.
 const OFFICIAL_API: &str = "https://api.telegram.org";
+
+/// Telegram's published limits: to all chats, to one, and to a group (20 a minute).
+const MESSAGES_PER_SECOND: u32 = 30;
+const PER_CHAT: Duration = Duration::from_secs(1);
+const GROUPS_SHARE: u32 = 3;
 
 /// Settings of Telegram.
 #[derive(Clone, clap::Args)]
@@ -78,6 +108,18 @@ pub struct TelegramArgs {
         value_parser = api_url
     )]
     pub api_url: reqwest::Url,
+    /// Most messages a second to all chats, 1 to 1000. Telegram takes 30, and more from those who pay for it.
+    #[arg(
+        long = "telegram-messages-per-second",
+        env = "TELEGRAM_MESSAGES_PER_SECOND",
+        value_name = "N",
+        default_value_t = MESSAGES_PER_SECOND,
+        value_parser = clap::value_parser!(u32).range(1..=1_000)
+    )]
+    pub messages_per_second: u32,
+    /// Shortest time between two messages to one chat.
+    #[arg(skip = PER_CHAT)]
+    pub per_chat: Duration,
 }
 
 impl TelegramArgs {
@@ -89,6 +131,8 @@ impl TelegramArgs {
         Ok(Self {
             bot_token: None,
             api_url: api_url(OFFICIAL_API)?,
+            messages_per_second: MESSAGES_PER_SECOND,
+            per_chat: PER_CHAT,
         })
     }
 
@@ -100,7 +144,17 @@ impl TelegramArgs {
         Ok(Self {
             bot_token: Some(bot_token(token)?),
             api_url: api_url(api)?,
+            messages_per_second: MESSAGES_PER_SECOND,
+            per_chat: PER_CHAT,
         })
+    }
+
+    pub(crate) const fn pace(&self) -> Pace {
+        Pace {
+            per_second: self.messages_per_second,
+            per_chat: self.per_chat,
+            per_group: self.per_chat.saturating_mul(GROUPS_SHARE),
+        }
     }
 }
 
@@ -109,6 +163,7 @@ impl fmt::Debug for TelegramArgs {
         f.debug_struct("TelegramArgs")
             .field("bot_token", &self.bot_token.as_ref().map(|_| "hidden"))
             .field("api_url", &self.api_url.as_str())
+            .field("messages_per_second", &self.messages_per_second)
             .finish()
     }
 }
@@ -194,6 +249,21 @@ mod tests {
         assert!(config.telegram.bot_token.is_none());
         assert_eq!(config.telegram.api_url.as_str(), "https://api.telegram.org/");
         assert_eq!(config.claim_timeout, CLAIM_TIMEOUT);
+    }
+
+    #[test]
+    fn telegrams_limits_are_kept_unless_set_otherwise() {
+        let pace = parse(&[]).unwrap().telegram.pace();
+        let (second, three) = (Duration::from_secs(1), Duration::from_secs(3));
+        assert_eq!(
+            (pace.per_second, pace.per_chat, pace.per_group),
+            (30, second, three)
+        );
+        let pace = parse(&["--telegram-messages-per-second", "500"]).unwrap();
+        assert_eq!(pace.telegram.pace().per_second, 500);
+        for wrong in ["0", "1001", "many"] {
+            assert!(parse(&["--telegram-messages-per-second", wrong]).is_err());
+        }
     }
 
     #[test]

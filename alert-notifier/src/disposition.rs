@@ -2,75 +2,67 @@
 
 use std::time::Duration;
 
-use cqrs::domain::{ChatId, Timestamp};
+use cqrs::domain::{ChatId, Language, Timestamp};
 use cqrs::{ClaimedMessage, Outcome};
 
+use crate::config::Retries;
 use crate::sender::SendError;
+use crate::text::words;
 
-/// A message that could not be sent for so long is no longer news.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
-/// Pause after the first failure; doubled with each.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// How long to believe a messenger that wants to be left alone.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// What to write down, and what else to do.
+/// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Disposition {
-    /// Nothing else.
+    /// Write this down.
     Finish(Outcome),
-    /// Leave this user alone for a while.
-    Hold {
-        /// To write down.
-        outcome: Outcome,
-        /// For so long.
-        pause: Duration,
-    },
     /// Rewrite the chat's id, then try again at once.
     Move(ChatId),
     /// Send nothing to anybody until the messenger takes the bot again.
-    StopSending(Outcome),
+    StopSending,
 }
 
-/// Sorts a failed attempt to send `delivery`.
-pub(crate) fn dispose(error: &SendError, delivery: &ClaimedMessage, now: Timestamp) -> Disposition {
-    let undeliverable = || {
-        Disposition::Finish(Outcome::Undeliverable {
-            reason: error.to_string(),
-        })
+/// Sorts a failed attempt to send `message`.
+pub(crate) fn dispose(
+    error: &SendError,
+    message: &ClaimedMessage,
+    retries: Retries,
+    now: Timestamp,
+) -> Disposition {
+    let reason = error.to_string();
+    let missed = now.since(message.planned_at) >= retries.give_up_after;
+    let retry = |ambiguous| Outcome::Retry {
+        at: now.plus(pause_after(message.attempt, retries)),
+        reason: reason.clone(),
+        ambiguous,
     };
-    let retry = |pause: Duration, ambiguous: bool| {
-        if now.since(delivery.planned_at) >= GIVE_UP_AFTER {
-            let reason = format!("given up after a day: {error}");
-            return Outcome::Undeliverable { reason };
-        }
-        Outcome::Retry {
-            at: now.plus(pause),
-            reason: error.to_string(),
-            ambiguous,
-        }
-    };
-    match error {
-        SendError::NoChat | SendError::Unreachable(_) | SendError::Refused(_) => undeliverable(),
-        SendError::TooManyRequests { retry_after } => {
-            let pause = (*retry_after).min(LONGEST_RETRY_AFTER);
-            Disposition::Hold {
-                outcome: retry(pause, false),
-                pause,
+    Disposition::Finish(match error {
+        SendError::Moved { to } => return Disposition::Move(*to),
+        SendError::Unauthorized => return Disposition::StopSending,
+        SendError::NoChat | SendError::Refused(_) => Outcome::Undeliverable { reason },
+        SendError::Blocked(_) => Outcome::ChatSuspended { reason },
+        SendError::TooManyRequests { .. } | SendError::NotConnected(_) | SendError::Unclear(_) if missed => {
+            let time = words::duration(retries.give_up_after, Language::En);
+            Outcome::Undeliverable {
+                reason: format!("missed: it could not be sent for {time}; at last: {error}"),
             }
         }
-        SendError::Moved { to } => Disposition::Move(*to),
-        SendError::Unauthorized => Disposition::StopSending(retry(Duration::ZERO, false)),
-        SendError::NotConnected(_) => Disposition::Finish(retry(pause_after(delivery.attempt), false)),
-        SendError::Unclear(_) => Disposition::Finish(retry(pause_after(delivery.attempt), true)),
-    }
+        SendError::TooManyRequests { retry_after } => Outcome::HoldChat {
+            until: now.plus((*retry_after).min(LONGEST_RETRY_AFTER)),
+            reason,
+        },
+        SendError::NotConnected(_) => retry(false),
+        SendError::Unclear(_) => retry(true),
+    })
 }
 
-fn pause_after(attempt: u32) -> Duration {
+fn pause_after(attempt: u32, retries: Retries) -> Duration {
     let doublings = attempt.saturating_sub(1).min(16);
-    FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
+    retries
+        .first_pause
+        .saturating_mul(1 << doublings)
+        .min(retries.longest_pause)
 }
 
 #[cfg(test)]
@@ -82,7 +74,7 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_micros(1_000_000_000);
 
-    fn delivery(attempt: u32) -> ClaimedMessage {
+    fn message(attempt: u32) -> ClaimedMessage {
         ClaimedMessage {
             key: DeliveryId::generate(),
             user_id: UserId::generate(),
@@ -102,21 +94,31 @@ mod tests {
         }
     }
 
+    fn after(error: &SendError, attempt: u32, now: Timestamp) -> Disposition {
+        dispose(error, &message(attempt), Retries::default(), now)
+    }
+
     #[test]
     fn what_can_never_arrive_is_undeliverable_at_once() {
         for error in [
             SendError::NoChat,
-            SendError::Unreachable("Forbidden: bot was blocked by the user".into()),
-            SendError::Refused("400 Bad Request".into()),
+            SendError::Refused("Bad Request: chat not found".into()),
         ] {
             let expected = Outcome::Undeliverable {
                 reason: error.to_string(),
             };
-            assert_eq!(
-                dispose(&error, &delivery(1), START),
-                Disposition::Finish(expected)
-            );
+            assert_eq!(after(&error, 1, START), Disposition::Finish(expected));
         }
+    }
+
+    #[test]
+    fn a_chat_that_takes_no_messages_is_suspended() {
+        let error = SendError::Blocked("Forbidden: bot was blocked by the user".into());
+        let reason = "the chat takes no messages: Forbidden: bot was blocked by the user".to_owned();
+        assert_eq!(
+            after(&error, 1, START),
+            Disposition::Finish(Outcome::ChatSuspended { reason })
+        );
     }
 
     #[test]
@@ -129,7 +131,7 @@ mod tests {
                 ambiguous: true,
             };
             assert_eq!(
-                dispose(&error, &delivery(attempt), START),
+                after(&error, attempt, START),
                 Disposition::Finish(expected),
                 "{attempt}"
             );
@@ -142,8 +144,7 @@ mod tests {
             (SendError::Unclear("none within 15 s".into()), true),
             (SendError::NotConnected("connection refused".into()), false),
         ] {
-            let Disposition::Finish(Outcome::Retry { ambiguous, .. }) = dispose(&error, &delivery(1), START)
-            else {
+            let Disposition::Finish(Outcome::Retry { ambiguous, .. }) = after(&error, 1, START) else {
                 panic!("{error} is not tried again");
             };
             assert_eq!(ambiguous, expected, "{error}");
@@ -151,48 +152,42 @@ mod tests {
     }
 
     #[test]
-    fn too_many_requests_holds_the_user_for_as_long_as_asked() {
-        let pause = Duration::from_secs(17);
-        let error = SendError::TooManyRequests { retry_after: pause };
-        let outcome = Outcome::Retry {
-            at: START.plus(pause),
-            reason: error.to_string(),
-            ambiguous: false,
-        };
-        assert_eq!(
-            dispose(&error, &delivery(7), START),
-            Disposition::Hold { outcome, pause }
-        );
-    }
-
-    #[test]
-    fn after_a_day_it_is_no_longer_news() {
-        let late = START.plus(GIVE_UP_AFTER);
-        for error in [
-            SendError::Unclear("502".into()),
-            SendError::TooManyRequests {
-                retry_after: FIRST_PAUSE,
-            },
-        ] {
-            let (Disposition::Finish(outcome) | Disposition::Hold { outcome, .. }) =
-                dispose(&error, &delivery(100), late)
-            else {
-                panic!("{error}");
+    fn too_many_requests_holds_the_chat_for_as_long_as_asked_and_an_hour_at_most() {
+        for (asked, held) in [(17, 17), (3_600, 3_600), (1_000_000, 3_600)] {
+            let error = SendError::TooManyRequests {
+                retry_after: Duration::from_secs(asked),
             };
-            assert!(matches!(outcome, Outcome::Undeliverable { .. }), "{outcome:?}");
+            let expected = Outcome::HoldChat {
+                until: START.plus(Duration::from_secs(held)),
+                reason: error.to_string(),
+            };
+            assert_eq!(after(&error, 7, START), Disposition::Finish(expected));
         }
     }
 
     #[test]
-    fn a_refused_token_stops_all_and_loses_nothing() {
-        let outcome = Outcome::Retry {
-            at: START,
-            reason: SendError::Unauthorized.to_string(),
-            ambiguous: false,
-        };
-        assert_eq!(
-            dispose(&SendError::Unauthorized, &delivery(3), START),
-            Disposition::StopSending(outcome)
-        );
+    fn after_a_day_it_is_no_longer_news() {
+        let late = START.plus(Retries::default().give_up_after);
+        for error in [
+            SendError::Unclear("502".into()),
+            SendError::NotConnected("refused".into()),
+            SendError::TooManyRequests {
+                retry_after: Duration::from_secs(1),
+            },
+        ] {
+            let Disposition::Finish(Outcome::Undeliverable { reason }) = after(&error, 100, late) else {
+                panic!("{error} is tried again");
+            };
+            assert!(
+                reason.starts_with("missed: it could not be sent for 1 d; at last: "),
+                "{reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refused_token_stops_all_however_late_it_is() {
+        let late = START.plus(Duration::from_secs(1_000_000));
+        assert_eq!(after(&SendError::Unauthorized, 3, late), Disposition::StopSending);
     }
 }

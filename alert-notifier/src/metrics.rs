@@ -1,8 +1,7 @@
 //! Names of what is counted.
 
-use std::time::Duration;
-
-use cqrs::{Checked, DeliveryKind, Folded};
+use cqrs::domain::Timestamp;
+use cqrs::{Checked, ClaimedMessage, DeliveryKind, Folded, Heading, Outcome};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 const ALERTS: &str = "stockalert_alerts_folded_total";
@@ -19,7 +18,7 @@ pub(crate) fn describe() {
     );
     describe_counter!(
         DELIVERIES,
-        "Attempts to send a message, by its kind and how they ended"
+        "What messages told, by its kind and how the attempt to send it ended"
     );
     describe_counter!(
         AMBIGUOUS,
@@ -47,8 +46,38 @@ pub(crate) fn checked(checked: Checked) {
     counter!(EPISODES, "result" => "unchanged").increment(checked.episodes.saturating_sub(acted));
 }
 
-pub(crate) fn attempted(kind: DeliveryKind, outcome: &'static str) {
-    let kind = match kind {
+/// How an attempt to send a message ended, for each thing that it tells.
+pub(crate) fn ended(message: &ClaimedMessage, outcome: &Outcome, now: Timestamp) {
+    let label = match outcome {
+        Outcome::Sent { .. } => "sent",
+        Outcome::Retry { .. } => "retry",
+        Outcome::HoldChat { .. } => "throttled",
+        Outcome::Undeliverable { .. } | Outcome::ChatSuspended { .. } => "undeliverable",
+    };
+    for item in &message.items {
+        let kind = kind(item.facts.kind);
+        counter!(DELIVERIES, "kind" => kind, "outcome" => label).increment(1);
+    }
+    match outcome {
+        Outcome::Sent { .. } if message.heading == Heading::Plain => {
+            for item in &message.items {
+                if is_news(item.facts.kind) {
+                    let latency = now.since(item.facts.quote_ingest_time);
+                    histogram!(LATENCY).record(latency.as_secs_f64());
+                }
+            }
+        }
+        Outcome::Retry { ambiguous: true, .. } => ambiguous(),
+        Outcome::Sent { .. }
+        | Outcome::Retry { .. }
+        | Outcome::HoldChat { .. }
+        | Outcome::Undeliverable { .. }
+        | Outcome::ChatSuspended { .. } => {}
+    }
+}
+
+const fn kind(kind: DeliveryKind) -> &'static str {
+    match kind {
         DeliveryKind::Breach => "breach",
         DeliveryKind::Jump => "jump",
         DeliveryKind::Reminder => "reminder",
@@ -57,16 +86,22 @@ pub(crate) fn attempted(kind: DeliveryKind, outcome: &'static str) {
         DeliveryKind::Test => "test",
         DeliveryKind::FeedStale => "feed_stale",
         DeliveryKind::FeedBack => "feed_back",
-    };
-    counter!(DELIVERIES, "kind" => kind, "outcome" => outcome).increment(1);
+    }
+}
+
+/// Whether it is told as soon as its quote comes. The quotes of the others are as old as they are.
+const fn is_news(kind: DeliveryKind) -> bool {
+    match kind {
+        DeliveryKind::Breach | DeliveryKind::Jump | DeliveryKind::BackInRange | DeliveryKind::Test => true,
+        DeliveryKind::Reminder
+        | DeliveryKind::CameAndWent
+        | DeliveryKind::FeedStale
+        | DeliveryKind::FeedBack => false,
+    }
 }
 
 pub(crate) fn ambiguous() {
     counter!(AMBIGUOUS).increment(1);
-}
-
-pub(crate) fn latency(since_quote: Duration) {
-    histogram!(LATENCY).record(since_quote.as_secs_f64());
 }
 
 #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53 messages")]

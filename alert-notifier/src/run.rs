@@ -88,7 +88,7 @@ impl Parts {
         match self.config.telegram.bot_token.clone() {
             Some(token) => {
                 let api_url = &self.config.telegram.api_url;
-                let sender = TelegramSender::new(api_url.clone(), token.clone())
+                let sender = TelegramSender::new(api_url.clone(), token.clone(), self.config.telegram.pace())
                     .context("the HTTP client for Telegram can't be made")?;
                 self.spawn_worker(&mut tasks, sender);
                 self.spawn_bot(&mut tasks, bot::connect(&token, api_url));
@@ -116,7 +116,7 @@ impl Parts {
             self.ledger.clone(),
             sender,
             Arc::clone(&self.planned),
-            self.config.claim_timeout,
+            &self.config,
             self.shutdown.clone(),
             self.context.health.component("deliveries"),
         );

@@ -12,13 +12,17 @@ use cqrs::domain::ChatId;
 pub use telegram::TelegramSender;
 pub use terminal::TerminalSender;
 
+use crate::text::alerts::Outgoing;
+
 /// Takes a message to its reader.
 pub trait Sender: Send + Sync + 'static {
-    /// Sends `text`; gives the message's id, where it gets one. `chat`: none if the user has linked none.
+    /// Sends a message; gives its id, where it gets one. `chat`: none if the user has linked none. `reply_to`: the id of the
+    /// message that this one answers; it goes without if that one is gone.
     fn send(
         &self,
         chat: Option<ChatId>,
-        text: &str,
+        message: &Outgoing,
+        reply_to: Option<i64>,
     ) -> impl Future<Output = Result<Option<i64>, SendError>> + Send;
 
     /// Whether messages could be sent now.
@@ -46,9 +50,9 @@ pub enum SendError {
         /// The new one.
         to: ChatId,
     },
-    /// The user does not want to be reached, or can't be.
-    #[error("{0}")]
-    Unreachable(String),
+    /// The user does not want to be written to.
+    #[error("the chat takes no messages: {0}")]
+    Blocked(String),
     /// The messenger refuses this message for good.
     #[error("the messenger refuses the message: {0}")]
     Refused(String),

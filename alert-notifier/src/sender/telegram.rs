@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{SendError, Sender};
+use crate::text::alerts::Outgoing;
 
 /// Longest wait for an answer; a third of the time after which a claim is given to another instance.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
@@ -26,6 +27,7 @@ pub struct TelegramSender {
     client: reqwest::Client,
     api_url: reqwest::Url,
     token: SecretString,
+    pace: Pace,
 }
 
 impl fmt::Debug for TelegramSender {
@@ -55,11 +57,11 @@ struct Parameters {
 }
 
 impl TelegramSender {
-    /// For the bot with this token, at this Bot API.
+    /// For the bot with this token, at this Bot API, which takes so many messages.
     ///
     /// # Errors
     /// If the HTTP client can't be made.
-    pub fn new(api_url: reqwest::Url, token: SecretString) -> Result<Self, reqwest::Error> {
+    pub fn new(api_url: reqwest::Url, token: SecretString, pace: Pace) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
             .timeout(REQUEST_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -70,6 +72,7 @@ impl TelegramSender {
             client,
             api_url,
             token,
+            pace,
         })
     }
 
@@ -90,12 +93,16 @@ impl TelegramSender {
 }
 
 impl Sender for TelegramSender {
-    async fn send(&self, chat: Option<ChatId>, text: &str) -> Result<Option<i64>, SendError> {
+    async fn send(
+        &self,
+        chat: Option<ChatId>,
+        message: &Outgoing,
+        reply_to: Option<i64>,
+    ) -> Result<Option<i64>, SendError> {
         let chat = chat.ok_or(SendError::NoChat)?;
-        let arguments = json!({
-            "chat_id": chat.get(), "text": text, "link_preview_options": {"is_disabled": true},
-        });
-        let message = self.call("sendMessage", &arguments).await?;
+        let message = self
+            .call("sendMessage", &arguments(chat, message, reply_to))
+            .await?;
         Ok(message["message_id"].as_i64())
     }
 
@@ -104,13 +111,24 @@ impl Sender for TelegramSender {
     }
 
     fn pace(&self) -> Pace {
-        // Telegram's published limits.
-        Pace {
-            per_chat: Duration::from_secs(1),
-            per_second: 30,
-            per_group: Duration::from_secs(3),
-        }
+        self.pace
     }
+}
+
+fn arguments(chat: ChatId, message: &Outgoing, reply_to: Option<i64>) -> Value {
+    let mut arguments = json!({
+        "chat_id": chat.get(), "text": message.text.html(), "parse_mode": "HTML",
+        "link_preview_options": {"is_disabled": true},
+    });
+    if !message.keyboard.is_empty() {
+        arguments["reply_markup"] = message.keyboard.to_json();
+    }
+    if let Some(message_id) = reply_to {
+        // The user may have deleted it.
+        arguments["reply_parameters"] =
+            json!({"message_id": message_id, "allow_sending_without_reply": true});
+    }
+    arguments
 }
 
 /// What the one answer means. The status line counts where the body is not the Bot API's.
@@ -139,12 +157,11 @@ fn understand(status: StatusCode, body: &[u8]) -> Result<Value, SendError> {
         }),
         // A token that never was gives 404.
         StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => Err(SendError::Unauthorized),
-        StatusCode::FORBIDDEN => Err(SendError::Unreachable(description())),
+        StatusCode::FORBIDDEN => Err(SendError::Blocked(description())),
         StatusCode::BAD_REQUEST => {
             let moved = parameters.and_then(|parameters| parameters.migrate_to_chat_id);
             Err(match moved {
                 Some(to) => SendError::Moved { to: ChatId::new(to) },
-                None if description().contains("chat not found") => SendError::Unreachable(description()),
                 None => SendError::Refused(description()),
             })
         }
@@ -175,7 +192,32 @@ fn unanswered(error: reqwest::Error) -> SendError {
 
 #[cfg(test)]
 mod tests {
+    use cqrs::domain::Language;
+
     use super::*;
+    use crate::buttons::{Action, Button, Keyboard};
+    use crate::text::rich::{Line, Text};
+
+    #[test]
+    fn telegram_gets_escaped_html_buttons_and_what_it_answers() {
+        let mut message = Outgoing {
+            text: Text::new(Language::En).with(Line::new().bold("A&B")),
+            keyboard: Keyboard::none(),
+        };
+        let plain = json!({"chat_id": 42, "text": "<b>A&amp;B</b>", "parse_mode": "HTML",
+                           "link_preview_options": {"is_disabled": true}});
+        assert_eq!(arguments(ChatId::new(42), &message, None), plain);
+        message.keyboard = Keyboard::none().row([Button::new("No", Action::Cancel)]);
+        let all = arguments(ChatId::new(42), &message, Some(7));
+        assert_eq!(
+            all["reply_markup"],
+            json!({"inline_keyboard": [[{"text": "No", "callback_data": "no"}]]})
+        );
+        assert_eq!(
+            all["reply_parameters"],
+            json!({"message_id": 7, "allow_sending_without_reply": true})
+        );
+    }
 
     #[test]
     fn each_answer_has_one_meaning() {
@@ -223,12 +265,12 @@ mod tests {
             (
                 403,
                 r#"{"ok":false,"error_code":403,"description":"Forbidden: user is deactivated"}"#,
-                Err(SendError::Unreachable("Forbidden: user is deactivated".into())),
+                Err(SendError::Blocked("Forbidden: user is deactivated".into())),
             ),
             (
                 400,
                 r#"{"ok":false,"error_code":400,"description":"Bad Request: chat not found"}"#,
-                Err(SendError::Unreachable("Bad Request: chat not found".into())),
+                refused("Bad Request: chat not found"),
             ),
             (
                 400,

@@ -5,14 +5,20 @@ use cqrs::Pace;
 use cqrs::domain::ChatId;
 
 use super::{SendError, Sender};
+use crate::text::alerts::Outgoing;
 
 /// Writes messages to standard output, for whoever runs the process: the main job shows without an account anywhere.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TerminalSender;
 
 impl Sender for TerminalSender {
-    async fn send(&self, _: Option<ChatId>, text: &str) -> Result<Option<i64>, SendError> {
-        let block = block(text, &jiff::Zoned::now());
+    async fn send(
+        &self,
+        _: Option<ChatId>,
+        message: &Outgoing,
+        _: Option<i64>,
+    ) -> Result<Option<i64>, SendError> {
+        let block = block(&message.text.plain(), &jiff::Zoned::now());
         let mut out = std::io::stdout().lock();
         out.write_all(block.as_bytes())
             .and_then(|()| out.flush())

@@ -1,4 +1,6 @@
 //! What users read: pure functions from facts to text, in each of their languages.
 
+pub mod alerts;
+mod phrases;
 pub mod rich;
 pub mod words;

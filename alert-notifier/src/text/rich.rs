@@ -167,6 +167,12 @@ impl Text {
         self.lines.iter().all(|line| line.spans.is_empty())
     }
 
+    /// Whether all of it has room in one message.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        length(&self.lines) <= MESSAGE_LIMIT
+    }
+
     /// For Telegram's `parse_mode` HTML: everything is escaped, and it fits into a message.
     #[must_use]
     pub fn html(&self) -> String {
@@ -216,13 +222,7 @@ impl Text {
         let others = starts.len() - 1;
         let tail = (others > 0).then(|| self.left_out(others));
         let first = &self.lines[..starts.get(1).map_or(self.lines.len(), |&(end, _)| end)];
-        let mut lines = cut(
-            first,
-            limit
-                - tail
-                    .as_ref()
-                    .map_or(0, |tail| length(std::slice::from_ref(tail)) + 1),
-        );
+        let mut lines = cut(first, limit - tail.as_ref().map_or(0, |tail| tail.units() + 1));
         lines.extend(tail);
         lines
     }

@@ -140,11 +140,15 @@ async fn what_can_never_arrive_ends_with_its_reason_and_holds_nothing_up() {
     for (caller, reason, last) in [
         (
             blocked,
-            "Forbidden: bot was blocked by the user",
+            "the chat takes no messages: Forbidden: bot was blocked by the user",
             DeliveryStatus::Sent,
         ),
         (unlinked, "no chat linked", DeliveryStatus::Undeliverable),
-        (lost, "Bad Request: chat not found", DeliveryStatus::Sent),
+        (
+            lost,
+            "the messenger refuses the message: Bad Request: chat not found",
+            DeliveryStatus::Sent,
+        ),
     ] {
         let all = wait_for("the end of all three", async || {
             let all = deliveries(&stage, caller).await;
@@ -161,18 +165,39 @@ async fn what_can_never_arrive_ends_with_its_reason_and_holds_nothing_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_moved_is_followed() {
+async fn a_chat_that_moved_is_followed() {
     let stage = Stage::set().await;
-    let (caller, rule) = stage.user("ada@example.org", Some(-42)).await;
+    let (caller, rule) = stage.user("ada@example.org", Some(42)).await;
     stage
         .telegram
         .fault(PlannedFault::of_messages(Fault::Migrated(-100_042), 1));
     let notifier = stage.start();
     stage.alert(&rule, 1, Side::Above).await;
+    assert_eq!(stage.headlines(-100_042, 1).await, [OUT]);
     stage.alert(&rule, 2, Side::In).await;
     assert_eq!(stage.headlines(-100_042, 2).await, [OUT, BACK]);
     assert_eq!(first_ended(&stage, caller).await.attempts, 1);
     notifier.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_that_moves_to_somebody_elses_is_not_followed() {
+    let stage = Stage::set().await;
+    let (caller, rule) = stage.user("ada@example.org", Some(42)).await;
+    stage.user("bob@example.org", Some(43)).await;
+    stage
+        .telegram
+        .fault(PlannedFault::of_messages(Fault::Migrated(43), 1));
+    let notifier = stage.start();
+    stage.alert(&rule, 1, Side::Above).await;
+    let delivery = first_ended(&stage, caller).await;
+    notifier.stop().await;
+    assert_eq!(delivery.status, DeliveryStatus::Undeliverable);
+    assert_eq!(
+        delivery.reason.as_deref(),
+        Some("the chat moved to one that belongs to another account")
+    );
+    assert_eq!(stage.telegram.messages(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

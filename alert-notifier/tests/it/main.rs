@@ -9,4 +9,5 @@
 mod bot;
 mod deliveries;
 mod intake;
+mod secrets;
 mod stage;

@@ -8,7 +8,7 @@ use cqrs::domain::{
     Alert, AlertPosition, ChatId, NewRule, Note, Price, Range, ReminderInterval, Rule, RuleVersion, Side,
     Timestamp,
 };
-use cqrs::{Caller, Limits, Store, UserEdit};
+use cqrs::{Caller, LedgerChange, Limits, Store, UserEdit};
 use e2e::telegram_stub::TelegramStub;
 use service::codec::encode_alert;
 use service::config::{DatabaseArgs, KafkaArgs};
@@ -107,6 +107,10 @@ impl Stage {
         Config::new(database(&self.folder), kafka, telegram)
     }
 
+    pub(crate) fn database_url(&self) -> String {
+        format!("sqlite://{}/stock.db", self.folder.path().display())
+    }
+
     pub(crate) fn start(&self) -> Notifier {
         Self::start_with(self.config())
     }
@@ -119,7 +123,21 @@ impl Stage {
 
     /// A user with a rule of 100 to 200; with a chat of this id, if any.
     pub(crate) async fn user(&self, email: &str, chat: Option<i64>) -> (Caller, Rule) {
-        let commands = self.store.commands(Limits::default());
+        let (caller, mut rules) = self.user_with(email, chat, 1).await;
+        (caller, rules.remove(0))
+    }
+
+    /// A user with so many rules of 100 to 200.
+    pub(crate) async fn user_with(
+        &self,
+        email: &str,
+        chat: Option<i64>,
+        rules: usize,
+    ) -> (Caller, Vec<Rule>) {
+        let commands = self.store.commands(Limits {
+            rules_per_user: 2_000,
+            ..Limits::default()
+        });
         let rule = NewRule {
             ticker: "AAPL".parse().unwrap(),
             range: Range::new(Some(price("100")), Some(price("200"))).unwrap(),
@@ -128,7 +146,7 @@ impl Stage {
             expires_at: None,
         };
         let registration = commands
-            .register_user(email.parse().unwrap(), vec![rule], None)
+            .register_user(email.parse().unwrap(), vec![rule; rules], None)
             .await
             .unwrap();
         if let Some(chat) = chat {
@@ -137,7 +155,7 @@ impl Stage {
                 .await
                 .unwrap();
         }
-        (Caller(registration.user.id), registration.rules[0].clone())
+        (Caller(registration.user.id), registration.rules)
     }
 
     pub(crate) async fn remind_every(&self, caller: Caller, seconds: i64) {
@@ -155,31 +173,26 @@ impl Stage {
 
     /// The rule's new state, into the alerts topic.
     pub(crate) async fn alert(&self, rule: &Rule, offset: i64, side: Side) {
-        let now = Timestamp::now();
-        let alert = Alert {
-            rule_id: rule.id,
-            user_id: rule.user_id,
-            ticker: rule.ticker.clone(),
-            position: AlertPosition {
-                version: RuleVersion::FIRST,
-                generation: 1,
-                offset,
-            },
-            side,
-            price: price(match side {
-                Side::In => "150",
-                Side::Above => "210",
-                Side::Below => "90",
-            }),
-            threshold: price(if side == Side::Below { "100" } else { "200" }),
-            currency: "USD".to_owned(),
-            quote_time: now,
-            quote_ingest_time: now,
-            raised_at: now,
-            already_outside: false,
-        };
-        self.produce(&rule.id.to_string(), Some(&encode_alert(&alert)))
-            .await;
+        let alert = encode_alert(&alert_of(rule, offset, side));
+        self.produce(&rule.id.to_string(), Some(&alert)).await;
+    }
+
+    /// The rules' new state, past Kafka: for many.
+    pub(crate) async fn alert_all<'a>(
+        &self,
+        rules: impl IntoIterator<Item = &'a Rule>,
+        offset: i64,
+        side: Side,
+    ) {
+        let changes: Vec<_> = rules
+            .into_iter()
+            .map(|rule| LedgerChange::Alert(alert_of(rule, offset, side)))
+            .collect();
+        self.store
+            .ledger()
+            .fold(&changes, Timestamp::now())
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn produce(&self, key: &str, payload: Option<&[u8]>) {
@@ -204,6 +217,32 @@ impl Stage {
             .iter()
             .map(|text| text.lines().next().unwrap_or_default().to_owned())
             .collect()
+    }
+}
+
+fn alert_of(rule: &Rule, offset: i64, side: Side) -> Alert {
+    let now = Timestamp::now();
+    Alert {
+        rule_id: rule.id,
+        user_id: rule.user_id,
+        ticker: rule.ticker.clone(),
+        position: AlertPosition {
+            version: RuleVersion::FIRST,
+            generation: 1,
+            offset,
+        },
+        side,
+        price: price(match side {
+            Side::In => "150",
+            Side::Above => "210",
+            Side::Below => "90",
+        }),
+        threshold: price(if side == Side::Below { "100" } else { "200" }),
+        currency: "USD".to_owned(),
+        quote_time: now,
+        quote_ingest_time: now,
+        raised_at: now,
+        already_outside: false,
     }
 }
 
