@@ -2,6 +2,7 @@
 
 mod bot;
 pub mod buttons;
+pub mod chart;
 mod config;
 mod delivery;
 mod disposition;

@@ -137,7 +137,7 @@ fn zoned(at: Timestamp, zone: &TimeZone) -> Option<jiff::Zoned> {
     Some(at.to_zoned(zone.rules().clone()))
 }
 
-fn month(month: i8, language: Language) -> &'static str {
+pub(crate) fn month(month: i8, language: Language) -> &'static str {
     const ENGLISH: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
