@@ -51,6 +51,12 @@ pub const TICKERS: Topic = Topic {
     cleanup: Cleanup::Compact(Duration::from_secs(10 * 60)),
     by_ticker: true,
 };
+/// Key: `provider/PROVIDER/INSTANCE` or `ticker/TICKER`. How market data comes in. Small, so one partition is enough.
+pub const FEEDS: Topic = Topic {
+    name: "stockalert.feeds.v1",
+    cleanup: Cleanup::Compact(Duration::from_secs(10 * 60)),
+    by_ticker: false,
+};
 /// Key: as received. Records that could not be handled.
 pub const DEAD_LETTERS: Topic = Topic {
     name: "stockalert.dead-letters.v1",
@@ -59,7 +65,7 @@ pub const DEAD_LETTERS: Topic = Topic {
 };
 
 /// All of them.
-pub const ALL: [Topic; 5] = [RULES, QUOTES, ALERTS, TICKERS, DEAD_LETTERS];
+pub const ALL: [Topic; 6] = [RULES, QUOTES, ALERTS, TICKERS, FEEDS, DEAD_LETTERS];
 
 /// The partition of everything about `ticker`: what Java's default partitioner would choose for the key `ticker`.
 #[must_use]

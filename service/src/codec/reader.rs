@@ -8,8 +8,9 @@ use cqrs::domain::{
 use prost::Message as _;
 use proto::v1;
 
+use super::alerts::checked_alert;
 use super::plain::read_quote;
-use super::{DecodeError, checked_alert, checked_quote, checked_rule, checked_ticker};
+use super::{DecodeError, checked_quote, checked_rule, checked_ticker};
 
 /// A valid quote that borrows the record's bytes, or its decoder's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -113,6 +113,24 @@ impl Producer {
         self.enqueue(record.topic.name, outgoing).await
     }
 
+    /// As `send`, into the one partition of a topic that is not partitioned by ticker.
+    ///
+    /// # Errors
+    /// If the client refuses the record.
+    pub async fn send_to_single(
+        &self,
+        topic: Topic,
+        key: &[u8],
+        payload: Option<&[u8]>,
+    ) -> Result<Acknowledgement, KafkaError> {
+        debug_assert!(!topic.by_ticker, "{} has many partitions", topic.name);
+        let mut outgoing: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic.name).partition(0).key(key);
+        if let Some(payload) = payload {
+            outgoing = outgoing.payload(payload);
+        }
+        self.enqueue(topic.name, outgoing).await
+    }
+
     pub(super) async fn enqueue(
         &self,
         topic: &'static str,

@@ -1,7 +1,10 @@
-use cqrs::domain::Ticker;
+use cqrs::domain::{FeedChange, Ticker};
 
-use crate::codec::{DecodeError, decode_alert, decode_quote, decode_rule, decode_rule_key, decode_ticker};
-use crate::topics::{ALERTS, QUOTES, RULES, TICKERS, Topic};
+use crate::codec::{
+    DecodeError, decode_alert, decode_feed, decode_quote, decode_rule, decode_rule_key, decode_ticker,
+    feed_key,
+};
+use crate::topics::{ALERTS, FEEDS, QUOTES, RULES, TICKERS, Topic};
 
 /// The topics whose records can become dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,10 +13,17 @@ pub(super) enum Kind {
     Quotes,
     Alerts,
     Tickers,
+    Feeds,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Rules, Self::Quotes, Self::Alerts, Self::Tickers];
+    const ALL: [Self; 5] = [
+        Self::Rules,
+        Self::Quotes,
+        Self::Alerts,
+        Self::Tickers,
+        Self::Feeds,
+    ];
 
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.topic().name == name)
@@ -25,6 +35,7 @@ impl Kind {
             Self::Quotes => QUOTES,
             Self::Alerts => ALERTS,
             Self::Tickers => TICKERS,
+            Self::Feeds => FEEDS,
         }
     }
 }
@@ -32,7 +43,7 @@ impl Kind {
 /// What a record says, as far as its place in the topic goes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Content {
-    /// The rule or ticker that it is about.
+    /// The rule, ticker or feed that it is about.
     pub(super) identity: String,
     /// Says the partition; a tombstone does not know it.
     pub(super) ticker: Option<Ticker>,
@@ -73,6 +84,18 @@ impl Content {
                     ticker: Some(mark.ticker),
                 })
             }
+            Kind::Feeds => {
+                let feed = decode_feed(key, payload.ok_or(DecodeError::Empty)?)?;
+                let (ticker, updated_at) = match &feed {
+                    FeedChange::Provider(feed) => (None, feed.updated_at),
+                    FeedChange::Ticker(feed) => (Some(feed.ticker.clone()), feed.updated_at),
+                };
+                Ok(Self {
+                    identity: feed_key(&feed),
+                    ticker,
+                    position: Position::At([updated_at.as_micros(), 0, 0]),
+                })
+            }
         }
     }
 
@@ -109,11 +132,11 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use cqrs::domain::{
-        Alert, AlertPosition, Price, RuleId, RuleVersion, Side, TickerMark, Timestamp, UserId,
+        Alert, AlertPosition, Price, RuleId, RuleVersion, Side, TickerFeed, TickerMark, Timestamp, UserId,
     };
 
     use super::*;
-    use crate::codec::{encode_alert, encode_ticker};
+    use crate::codec::{encode_alert, encode_feed, encode_ticker};
 
     fn price() -> Price {
         "1.5".parse().unwrap()
@@ -172,6 +195,25 @@ mod tests {
         assert!(of(b"AAPL", Some(mark(3))).unwrap().position < of(b"AAPL", Some(mark(20))).unwrap().position);
         assert!(matches!(of(b"MSFT", Some(mark(3))), Err(DecodeError::Key)));
         assert!(matches!(of(b"AAPL", None), Err(DecodeError::Empty)));
+    }
+
+    #[test]
+    fn of_a_feeds_records_the_later_update_counts() {
+        let position = |micros| {
+            let feed = FeedChange::Ticker(TickerFeed {
+                ticker: "AAPL".parse().unwrap(),
+                stale_since: None,
+                updated_at: Timestamp::from_micros(micros),
+            });
+            let content = Content::of(Kind::Feeds, Some(b"ticker/AAPL"), Some(&encode_feed(&feed))).unwrap();
+            assert_eq!(content.identity, "ticker/AAPL");
+            content.position
+        };
+        assert!(position(3) < position(20));
+        assert!(matches!(
+            Content::of(Kind::Feeds, Some(b"ticker/AAPL"), None),
+            Err(DecodeError::Empty)
+        ));
     }
 
     #[test]

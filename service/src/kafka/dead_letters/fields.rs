@@ -1,6 +1,7 @@
 use cqrs::domain::Timestamp;
 use prost::Message as _;
 use proto::v1;
+use proto::v1::feed_record::About;
 
 use super::DeadLetter;
 use super::content::Kind;
@@ -19,6 +20,7 @@ impl DeadLetter {
             Kind::Quotes => v1::QuoteRecord::decode(payload).ok().map(quote),
             Kind::Alerts => v1::AlertRecord::decode(payload).ok().map(alert),
             Kind::Tickers => v1::TickerRecord::decode(payload).ok().map(ticker),
+            Kind::Feeds => v1::FeedRecord::decode(payload).ok().map(feed),
         }
     }
 }
@@ -73,6 +75,7 @@ fn alert(record: v1::AlertRecord) -> Fields {
         ("raise_time", Some(time(record.raise_time_us))),
         ("already_outside", Some(record.already_outside.to_string())),
         ("currency", Some(record.currency)),
+        ("test", Some(record.test.to_string())),
     ]
 }
 
@@ -84,6 +87,32 @@ fn ticker(record: v1::TickerRecord) -> Fields {
         ("quote_offset", Some(record.quote_offset.to_string())),
         ("quote_ingest_time", Some(time(record.quote_ingest_time_us))),
     ]
+}
+
+fn feed(record: v1::FeedRecord) -> Fields {
+    match record.about {
+        Some(About::Provider(feed)) => {
+            let breaker = v1::BreakerState::try_from(feed.breaker).map_or_else(
+                |_| feed.breaker.to_string(),
+                |state| state.as_str_name().to_owned(),
+            );
+            vec![
+                ("provider", Some(feed.provider)),
+                ("instance", Some(feed.instance)),
+                ("breaker", Some(breaker)),
+                ("reason", Some(feed.reason).filter(|reason| !reason.is_empty())),
+                ("tickers", Some(feed.tickers.to_string())),
+                ("last_success_time", feed.last_success_time_us.map(time)),
+                ("update_time", Some(time(feed.update_time_us))),
+            ]
+        }
+        Some(About::Ticker(feed)) => vec![
+            ("ticker", Some(feed.ticker)),
+            ("stale_since", feed.stale_since_us.map(time)),
+            ("update_time", Some(time(feed.update_time_us))),
+        ],
+        None => Vec::new(),
+    }
 }
 
 fn time(micros: i64) -> String {
