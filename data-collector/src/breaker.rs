@@ -13,6 +13,7 @@ use std::time::Duration;
 use failsafe::backoff::{self, Exponential};
 use failsafe::failure_policy::{self, ConsecutiveFailures};
 use failsafe::{FailurePolicy, Instrument, StateMachine};
+use tokio::sync::Notify;
 
 use crate::metrics::{BREAKER_STATE, BREAKER_TRANSITIONS};
 use crate::provider::{Disposition, ProviderError};
@@ -136,6 +137,17 @@ impl Breaker {
         self.observed.state()
     }
 
+    /// Why it is not closed: the last failure that counted. None: it is closed.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        self.observed.reason().clone()
+    }
+
+    /// Waits until the state has changed since the last call of this method. For one listener.
+    pub async fn changed(&self) {
+        self.observed.changed.notified().await;
+    }
+
     /// Makes the call, if the breaker lets it through, and takes note of how it ends. The time limit lies inside, so
     /// that a call which hangs counts as failed.
     ///
@@ -202,7 +214,12 @@ impl Breaker {
             return;
         };
         *self.verdict() = Verdict::of(failure);
+        // Before whoever listens to changes looks at it.
+        *self.observed.reason() = Some(failure.to_string());
         gate.machine.on_error();
+        if self.state() == State::Closed {
+            *self.observed.reason() = None;
+        }
         if self.observed.transitions() == admitted_at {
             return;
         }
@@ -317,6 +334,8 @@ impl FailurePolicy for Policy {
 struct Observed {
     state: AtomicU8,
     transitions: AtomicU64,
+    reason: Mutex<Option<String>>,
+    changed: Notify,
 }
 
 impl Observed {
@@ -330,6 +349,10 @@ impl Observed {
 
     fn transitions(&self) -> u64 {
         self.transitions.load(Ordering::Relaxed)
+    }
+
+    fn reason(&self) -> MutexGuard<'_, Option<String>> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -347,6 +370,10 @@ impl Observer {
         metrics::gauge!(BREAKER_STATE, "provider" => self.provider).set(number);
         metrics::counter!(BREAKER_TRANSITIONS, "provider" => self.provider, "to" => state.label())
             .increment(1);
+        if state == State::Closed {
+            *self.observed.reason() = None;
+        }
+        self.observed.changed.notify_one();
     }
 }
 

@@ -8,6 +8,7 @@ use service::config::KafkaArgs;
 
 use crate::provider::yahoo::Yahoo;
 use crate::replay::Rows;
+use crate::staleness::SILENT_FOR;
 
 /// Settings of the collector. All that can be wrong in them is found when they are parsed, before anything connects.
 #[derive(Debug, Clone, clap::Args)]
@@ -34,6 +35,10 @@ pub struct SourceArgs {
     /// How often each ticker is polled, 100ms to 1h.
     #[arg(long, env = "QUOTE_POLL_INTERVAL", value_name = "DURATION", default_value = "15s", value_parser = poll_interval)]
     pub quote_poll_interval: Duration,
+    /// How long a provider may give no answer for a ticker in an open market before users are told, 1s to 1d; but at least
+    /// three polls.
+    #[arg(long, env = "QUOTE_STALE_AFTER", value_name = "DURATION", default_value = "2m", value_parser = stale_after)]
+    pub quote_stale_after: Duration,
     /// Tickers to poll whatever rules exist, one per line; text after # is a comment.
     #[arg(long, env = "TICKER_FILE", value_name = "FILE", value_parser = ticker_file)]
     pub ticker_file: Option<PathBuf>,
@@ -63,6 +68,8 @@ pub enum ProviderKind {
 const DEFAULT_SEED: u64 = 1;
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60 * 60);
+const SHORTEST_STALE: Duration = Duration::from_secs(1);
+const LONGEST_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl SourceArgs {
     /// Made-up prices from `seed`, one per ticker and `interval`, for the tickers that rules name.
@@ -74,6 +81,7 @@ impl SourceArgs {
             quote_provider: ProviderKind::Synthetic,
             quote_provider_url: provider_url(Yahoo::DEFAULT_URL)?,
             quote_poll_interval: checked_interval(interval)?,
+            quote_stale_after: SILENT_FOR,
             ticker_file: None,
             synthetic_seed: seed,
             replay_file: None,
@@ -105,6 +113,15 @@ fn checked_interval(interval: Duration) -> Result<Duration, String> {
         Ok(interval)
     } else {
         Err("give 100ms to 1h".into())
+    }
+}
+
+fn stale_after(text: &str) -> Result<Duration, String> {
+    let limit = service::config::duration(text)?;
+    if (SHORTEST_STALE..=LONGEST_STALE).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err("give 1s to 1d".into())
     }
 }
 
@@ -175,13 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_yahoos_host_and_15_seconds() {
+    fn defaults_are_yahoos_host_15_seconds_and_two_minutes() {
         let source = parse(&["--quote-provider", "yahoo"]).unwrap();
         assert_eq!(
             source.quote_provider_url.as_str(),
             "https://query1.finance.yahoo.com/"
         );
         assert_eq!(source.quote_poll_interval, Duration::from_secs(15));
+        assert_eq!(source.quote_stale_after, Duration::from_secs(120));
     }
 
     #[test]
@@ -224,6 +242,14 @@ mod tests {
             (
                 vec!["--quote-provider", "yahoo", "--quote-poll-interval", "soon"],
                 "500ms",
+            ),
+            (
+                vec!["--quote-provider", "yahoo", "--quote-stale-after", "999ms"],
+                "1s to 1d",
+            ),
+            (
+                vec!["--quote-provider", "yahoo", "--quote-stale-after", "25h"],
+                "1s to 1d",
             ),
             (vec!["--quote-provider", "yahoo", "--replay-speed=-1"], "give 0"),
             (

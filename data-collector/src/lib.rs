@@ -2,6 +2,7 @@
 
 pub mod breaker;
 mod config;
+pub mod feed;
 pub mod follow;
 mod metrics;
 pub mod poll;
@@ -9,12 +10,14 @@ pub mod provider;
 pub mod publish;
 pub mod replay;
 pub mod schedule;
+pub mod staleness;
 pub mod watchlist;
 
 pub use config::{Config, ProviderKind, SourceArgs, read_tickers};
 pub use provider::synthetic::start_price;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -24,6 +27,7 @@ use service::topics::RULES;
 use tokio::sync::mpsc;
 
 use breaker::Breaker;
+use feed::Feed;
 use poll::Poller;
 use provider::Provider;
 use provider::synthetic::Synthetic;
@@ -73,9 +77,9 @@ pub async fn run(config: Config, context: service::Context) -> anyhow::Result<()
         Source::Polled {
             provider,
             pinned,
-            interval,
+            pace,
         } => {
-            collect(&kafka, provider, pinned, interval, &publisher, context).await?;
+            collect(&kafka, provider, pinned, pace, &publisher, context).await?;
         }
         Source::Replayed { replay, rows } => {
             tracing::info!(file = %replay.path.display(), speed = replay.speed, "replay starts");
@@ -89,12 +93,19 @@ pub async fn run(config: Config, context: service::Context) -> anyhow::Result<()
     Ok(())
 }
 
+/// How often a ticker is polled, and how long a provider may give no answer for it.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    interval: Duration,
+    stale_after: Duration,
+}
+
 /// Where quotes come from, opened and checked.
 enum Source {
     Polled {
         provider: Box<dyn Provider>,
         pinned: Vec<Ticker>,
-        interval: Duration,
+        pace: Pace,
     },
     Replayed {
         replay: Replay,
@@ -133,7 +144,10 @@ impl Source {
         Ok(Self::Polled {
             provider,
             pinned: pinned.unwrap_or_default(),
-            interval: args.quote_poll_interval,
+            pace: Pace {
+                interval: args.quote_poll_interval,
+                stale_after: args.quote_stale_after,
+            },
         })
     }
 
@@ -150,14 +164,14 @@ async fn collect(
     kafka: &Kafka,
     provider: Box<dyn Provider>,
     pinned: Vec<Ticker>,
-    interval: Duration,
+    pace: Pace,
     publisher: &Publisher,
     context: service::Context,
 ) -> anyhow::Result<()> {
     let health = context.health.component("watchlist");
     tracing::info!(
         quote.source = provider.name(),
-        ?interval,
+        interval = ?pace.interval,
         pinned = pinned.len(),
         "polling starts"
     );
@@ -168,11 +182,15 @@ async fn collect(
     let consumer = kafka.consumer(GROUP, RULES, StartFrom::Beginning, limits)?;
     let (changes, changed) = mpsc::channel(CHANGES);
     let list = Watchlist::new(kafka.partitions(), pinned);
-    let breaker = Breaker::new(provider.name(), &breaker::Settings::default());
+    let breaker = Arc::new(Breaker::new(provider.name(), &breaker::Settings::default()));
+    let watched = Arc::new(AtomicU64::new(0));
+    let feed = Arc::new(Feed::new(provider.name(), Arc::clone(&watched)));
     let poller = Arc::new(Poller::new(
         provider,
-        breaker,
+        Arc::clone(&breaker),
+        Arc::clone(&feed),
         publisher.clone(),
+        pace.stale_after,
         context.shutdown.clone(),
     ));
     let poll = move |ticker, state| {
@@ -180,15 +198,21 @@ async fn collect(
         async move { poller.poll(&ticker, state).await }
     };
     let polling = schedule::run(
-        interval,
+        pace.interval,
         MAX_CONCURRENT_POLLS,
         changed,
         context.shutdown.clone(),
+        watched,
         poll,
     );
     let following = follow::follow(consumer, list, changes, health, context.shutdown.clone());
     let following = async { following.await.context("the rules can't be followed") };
-    let working = async { tokio::try_join!(polling, following) };
+    let reporting = feed.report(&breaker, publisher, &context.shutdown);
+    let reporting = async {
+        reporting.await;
+        Ok(())
+    };
+    let working = async { tokio::try_join!(polling, following, reporting) };
     let out_of_time = async {
         context.shutdown.cancelled().await;
         tokio::time::sleep(FLUSH_TIMEOUT).await;

@@ -1,15 +1,19 @@
-//! One poll of one ticker: ask the provider, check the answer, publish it.
+//! One poll of one ticker: ask the provider, check the answer, publish it, and tell if the ticker's prices stopped or came
+//! back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use cqrs::domain::{Quote, Ticker, Timestamp};
+use cqrs::domain::{FeedChange, Quote, Ticker, TickerFeed, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::breaker::{Breaker, CallError};
+use crate::feed::Feed;
 use crate::metrics::FETCHES;
-use crate::provider::{Provider, ProviderError};
+use crate::provider::{Fetched, Provider, ProviderError};
 use crate::publish::Publisher;
+use crate::staleness::{Seen, Staleness, Trading, UNMOVED_FOR};
 
 /// A price from further ahead is a mistake of the provider or of a clock: published, it would make every true price
 /// after it look old.
@@ -26,6 +30,9 @@ pub struct TickerState {
     unknown: Option<(Instant, Duration)>,
     /// The last outcome, so that what goes on is logged once.
     outcome: Option<&'static str>,
+    /// As the provider last said.
+    trading: Trading,
+    staleness: Staleness,
 }
 
 /// Why an answer is not published.
@@ -86,59 +93,75 @@ impl TickerState {
 #[derive(Debug)]
 pub struct Poller {
     provider: Box<dyn Provider>,
-    breaker: Breaker,
+    breaker: Arc<Breaker>,
+    feed: Arc<Feed>,
     publisher: Publisher,
+    stale_after: Duration,
     shutdown: CancellationToken,
 }
 
 impl Poller {
-    /// Once `shutdown` is cancelled, calls to the provider are cut short; quotes in hand are still published.
+    /// A provider may give no answer for a ticker in an open market for `stale_after`. Once `shutdown` is cancelled, calls to the provider are cut short; quotes in hand are still published.
     #[must_use]
     pub fn new(
         provider: Box<dyn Provider>,
-        breaker: Breaker,
+        breaker: Arc<Breaker>,
+        feed: Arc<Feed>,
         publisher: Publisher,
+        stale_after: Duration,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
             provider,
             breaker,
+            feed,
             publisher,
+            stale_after,
             shutdown,
         }
     }
 
     /// Polls `ticker` once. Gives back what the next poll needs to know.
     pub async fn poll(&self, ticker: &Ticker, mut state: TickerState) -> TickerState {
+        if let Some(seen) = self.look(ticker, &mut state).await {
+            self.tell(ticker, seen, &mut state).await;
+        }
+        state
+    }
+
+    /// None: whatever the provider said, nobody would hear of it now.
+    async fn look(&self, ticker: &Ticker, state: &mut TickerState) -> Option<Seen> {
         if state.is_left_alone(Instant::now()) {
-            return state;
+            return Some(Seen::Nothing);
         }
         let call = self.breaker.call(self.provider.fetch(ticker));
-        let Some(answer) = self.shutdown.run_until_cancelled(call).await else {
-            return state;
-        };
-        let outcome = match answer {
-            Ok(quote) => self.handle(quote, &mut state).await,
+        let (outcome, seen) = match self.shutdown.run_until_cancelled(call).await? {
+            Ok(Fetched { quote, trading }) => {
+                self.feed.succeeded(Timestamp::now());
+                state.trading = trading;
+                self.handle(quote, state).await
+            }
             Err(CallError::Rejected) => {
                 self.count("rejected");
-                return state;
+                return Some(Seen::Nothing);
             }
             Err(CallError::Provider(error)) => {
                 state.failed(&error, Instant::now());
                 if state.outcome != Some(error.label()) {
                     tracing::warn!(stock.ticker = %ticker, quote.source = self.provider.name(), "no quote: {error}");
                 }
-                error.label()
+                (error.label(), Some(Seen::Nothing))
             }
         };
         self.count(outcome);
         state.outcome = Some(outcome);
-        state
+        seen
     }
 
-    async fn handle(&self, quote: Quote, state: &mut TickerState) -> &'static str {
+    async fn handle(&self, quote: Quote, state: &mut TickerState) -> (&'static str, Option<Seen>) {
         state.unknown = None;
-        if let Err(refusal) = state.check(&quote, Timestamp::now()) {
+        let now = Timestamp::now();
+        if let Err(refusal) = state.check(&quote, now) {
             if refusal == Refusal::Future && state.outcome != Some(refusal.label()) {
                 tracing::warn!(
                     stock.ticker = %quote.ticker,
@@ -147,17 +170,51 @@ impl Poller {
                     "a price from the future is not published; check this machine's clock and the provider"
                 );
             }
-            return refusal.label();
+            let seen = match refusal {
+                Refusal::Unchanged | Refusal::Late => Seen::Same,
+                Refusal::Future => Seen::Nothing,
+            };
+            return (refusal.label(), Some(seen));
         }
         match self.publisher.publish(&quote).await {
             Ok(()) => {
                 state.published = Some(quote.event_time);
-                "published"
+                // The first price after the start may be yesterday's: it is not new because this process is.
+                let is_fresh = now.since(quote.event_time) < UNMOVED_FOR;
+                ("published", Some(if is_fresh { Seen::New } else { Seen::Same }))
             }
             // The next poll publishes the price again, or a newer one.
             Err(error) => {
                 tracing::warn!(stock.ticker = %quote.ticker, "a quote was not published: {error}");
-                "undelivered"
+                ("undelivered", None)
+            }
+        }
+    }
+
+    /// Tells if the ticker is stale now, or no longer.
+    async fn tell(&self, ticker: &Ticker, seen: Seen, state: &mut TickerState) {
+        let (now, before) = (Timestamp::now(), state.staleness);
+        let session = state.trading.session_at(now);
+        let Some(stale_since) = state.staleness.observe(seen, now, session, self.stale_after) else {
+            return;
+        };
+        let change = FeedChange::Ticker(TickerFeed {
+            ticker: ticker.clone(),
+            stale_since,
+            updated_at: now,
+        });
+        match (self.publisher.publish_feed(&change).await, stale_since) {
+            (Ok(()), Some(since)) => tracing::warn!(
+                stock.ticker = %ticker,
+                quote.source = self.provider.name(),
+                stale.since = %since,
+                "the market is open and no new price comes"
+            ),
+            (Ok(()), None) => tracing::debug!(stock.ticker = %ticker, "prices come"),
+            (Err(error), _) => {
+                tracing::warn!(stock.ticker = %ticker, "whether prices come was not told: {error}");
+                // The next poll tells it.
+                state.staleness = before;
             }
         }
     }

@@ -1,17 +1,17 @@
-//! Quotes into the quotes topic.
+//! Quotes into the quotes topic, and how they come into the feeds topic.
 
 use std::future::Future;
 use std::time::Duration;
 
-use cqrs::domain::Quote;
+use cqrs::domain::{FeedChange, Quote};
 use service::TraceParent;
-use service::codec::encode_quote;
+use service::codec::{encode_feed, encode_quote, feed_key};
 use service::kafka::{KafkaError, Outgoing, Producer};
-use service::topics::QUOTES;
+use service::topics::{FEEDS, QUOTES};
 
 use crate::metrics::{QUOTES_PUBLISHED, QUOTES_UNDELIVERED};
 
-/// Writes quotes, each to its ticker's partition, and takes note of what became of them.
+/// Writes quotes, each to its ticker's partition, and takes note of what became of them; and feeds.
 #[derive(Debug, Clone)]
 pub struct Publisher {
     producer: Producer,
@@ -62,6 +62,19 @@ impl Publisher {
     /// As [`send`](Self::send).
     pub async fn publish(&self, quote: &Quote) -> Result<(), KafkaError> {
         self.send(quote).await?.await
+    }
+
+    /// Writes how a provider or a ticker is doing and waits for the acknowledgement.
+    ///
+    /// # Errors
+    /// If the client refuses the record or the broker did not acknowledge it in time. It is the caller who logs.
+    pub async fn publish_feed(&self, change: &FeedChange) -> Result<(), KafkaError> {
+        let (key, payload) = (feed_key(change), encode_feed(change));
+        self.producer
+            .send_to_single(FEEDS, key.as_bytes(), Some(&payload))
+            .await?
+            .wait()
+            .await
     }
 
     /// Waits until all that was sent is acknowledged or given up, at most `timeout`.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -19,7 +21,7 @@ use crate::watchlist::WatchChange;
 /// The tickers are spread over the interval by their hash, so that a thousand of them are not asked for at once. A
 /// ticker's beats stay where they are, however long polls take; a beat on which the ticker's last poll still runs is
 /// left out, and so are beats that pass while `limit` polls run. `poll` is given what it returned the last time, or a
-/// default when the ticker is newly watched.
+/// default when the ticker is newly watched. `watched` is how many there are.
 ///
 /// # Errors
 /// If a poll panicked.
@@ -28,6 +30,7 @@ pub async fn run<S, P, F>(
     limit: usize,
     mut changes: mpsc::Receiver<WatchChange>,
     shutdown: CancellationToken,
+    watched: Arc<AtomicU64>,
     poll: P,
 ) -> anyhow::Result<()>
 where
@@ -35,7 +38,7 @@ where
     P: Fn(Ticker, S) -> F,
     F: Future<Output = S> + Send + 'static,
 {
-    let mut beats = Beats::new(interval);
+    let mut beats = Beats::new(interval, watched);
     let mut running: JoinSet<(Ticker, S)> = JoinSet::new();
     loop {
         let next = beats.next().filter(|_| running.len() < limit);
@@ -73,6 +76,7 @@ struct Beats<S> {
     due: BTreeSet<(Instant, Ticker)>,
     /// Also those that were unwatched meanwhile: watched again, they must not be polled twice at a time.
     running: HashSet<Ticker>,
+    count: Arc<AtomicU64>,
 }
 
 struct Entry<S> {
@@ -81,9 +85,10 @@ struct Entry<S> {
 }
 
 impl<S: Default> Beats<S> {
-    fn new(interval: Duration) -> Self {
+    fn new(interval: Duration, count: Arc<AtomicU64>) -> Self {
         Self {
             interval,
+            count,
             epoch: Instant::now(),
             watched: HashMap::new(),
             due: BTreeSet::new(),
@@ -151,12 +156,13 @@ impl<S: Default> Beats<S> {
     #[expect(clippy::cast_precision_loss, reason = "a count of tickers is far below 2^52")]
     fn count(&self) {
         metrics::gauge!(TICKERS_WATCHED).set(self.watched.len() as f64);
+        self.count.store(self.watched.len() as u64, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
 
@@ -195,7 +201,15 @@ mod tests {
                 state + 1
             }
         };
-        let task = tokio::spawn(run(INTERVAL, limit, receiver, shutdown.clone(), poll));
+        let count = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn(run(
+            INTERVAL,
+            limit,
+            receiver,
+            shutdown.clone(),
+            Arc::clone(&count),
+            poll,
+        ));
         Trial {
             changes,
             shutdown,

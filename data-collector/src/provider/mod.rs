@@ -8,6 +8,8 @@ use std::time::Duration;
 use cqrs::domain::{Quote, Ticker};
 use futures::future::BoxFuture;
 
+use crate::staleness::Trading;
+
 /// A source that answers a ticker with its latest price.
 pub trait Provider: std::fmt::Debug + Send + Sync {
     /// What the quotes name as their source, at most 32 characters.
@@ -17,7 +19,16 @@ pub trait Provider: std::fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`ProviderError`], by what is to be done about it.
-    fn fetch<'a>(&'a self, ticker: &'a Ticker) -> BoxFuture<'a, Result<Quote, ProviderError>>;
+    fn fetch<'a>(&'a self, ticker: &'a Ticker) -> BoxFuture<'a, Result<Fetched, ProviderError>>;
+}
+
+/// A provider's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The price.
+    pub quote: Quote,
+    /// When the ticker is traded, as far as the answer says it.
+    pub trading: Trading,
 }
 
 /// Why a provider gave no price.

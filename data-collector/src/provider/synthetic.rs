@@ -10,7 +10,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use super::{Provider, ProviderError};
+use super::{Fetched, Provider, ProviderError};
+use crate::staleness::Trading;
 
 /// Standard deviation of one step, as a part of the price.
 const STEP: f64 = 0.006;
@@ -145,9 +146,13 @@ impl Provider for Synthetic {
         Self::NAME
     }
 
-    fn fetch<'a>(&'a self, ticker: &'a Ticker) -> BoxFuture<'a, Result<Quote, ProviderError>> {
+    fn fetch<'a>(&'a self, ticker: &'a Ticker) -> BoxFuture<'a, Result<Fetched, ProviderError>> {
         let trade = self
             .trade(ticker, Timestamp::now())
+            .map(|quote| Fetched {
+                quote,
+                trading: Trading::Always,
+            })
             .map_err(|error| ProviderError::BadResponse {
                 reason: error.to_string(),
             });

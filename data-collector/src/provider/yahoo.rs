@@ -1,7 +1,8 @@
 //! Yahoo Finance's chart endpoint: `GET {base}/v8/finance/chart/{symbol}?interval=1m&range=1d`.
 //!
 //! Unofficial and without a contract. What is taken is `meta.regularMarketPrice` at `meta.regularMarketTime`; the bars
-//! beside it contain nulls, and are missing while the market is closed.
+//! beside it contain nulls, and are missing while the market is closed. `meta.currentTradingPeriod.regular` says when it is
+//! open: today's hours, or the next ones, without a break for lunch.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use serde::Deserialize;
 
-use super::{Provider, ProviderError};
+use super::{Fetched, Provider, ProviderError};
+use crate::staleness::Trading;
 
 /// Largest answer that is read, unpacked: a day of minutes is below 100 KiB.
 const MAX_BODY: usize = 1024 * 1024;
@@ -51,20 +53,20 @@ impl Yahoo {
         Ok(Self { client, base })
     }
 
-    async fn chart(&self, ticker: &Ticker) -> Result<Quote, ProviderError> {
+    async fn chart(&self, ticker: &Ticker) -> Result<Fetched, ProviderError> {
         let request = self.client.get(self.chart_url(ticker));
         let response = request.send().await.map_err(of_transport)?;
         let (status, retry_after) = (response.status(), retry_after(&response));
         let body = read_body(response).await;
         match status {
-            StatusCode::OK => quote_of(ticker, &body?),
+            StatusCode::OK => answer_of(ticker, &body?),
             StatusCode::NOT_FOUND => Err(ProviderError::UnknownSymbol),
             StatusCode::TOO_MANY_REQUESTS => Err(ProviderError::RateLimited { retry_after }),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ProviderError::Unauthorized {
                 status: status.as_u16(),
             }),
             // Yahoo's way to say that it has nothing for this symbol and range.
-            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => quote_of(ticker, &body?),
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => answer_of(ticker, &body?),
             status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
                 Err(ProviderError::Unavailable {
                     reason: format!("HTTP {}", status.as_u16()),
@@ -95,7 +97,7 @@ impl Provider for Yahoo {
         Self::NAME
     }
 
-    fn fetch<'a>(&'a self, ticker: &'a Ticker) -> BoxFuture<'a, Result<Quote, ProviderError>> {
+    fn fetch<'a>(&'a self, ticker: &'a Ticker) -> BoxFuture<'a, Result<Fetched, ProviderError>> {
         self.chart(ticker).boxed()
     }
 }
@@ -179,9 +181,27 @@ struct Meta {
     regular_market_time: Option<i64>,
     /// Decimals that are meant; what follows them is noise of binary floats.
     price_hint: Option<u8>,
+    /// Read apart: a price does not depend on what it looks like.
+    #[serde(default)]
+    current_trading_period: serde_json::Value,
 }
 
-fn quote_of(ticker: &Ticker, body: &[u8]) -> Result<Quote, ProviderError> {
+impl Meta {
+    fn trading(&self) -> Trading {
+        let time = |pointer| {
+            let seconds = self.current_trading_period.pointer(pointer)?.as_i64()?;
+            Some(Timestamp::from_micros(seconds.checked_mul(1_000_000)?))
+        };
+        match (time("/regular/start"), time("/regular/end")) {
+            (Some(start), Some(end)) if Timestamp::EPOCH < start && start < end => {
+                Trading::Between { start, end }
+            }
+            _ => Trading::Unknown,
+        }
+    }
+}
+
+fn answer_of(ticker: &Ticker, body: &[u8]) -> Result<Fetched, ProviderError> {
     let answer: Answer =
         serde_json::from_slice(body).map_err(|error| bad(format!("not a chart in JSON: {error}")))?;
     if let Some(error) = answer.chart.error {
@@ -205,12 +225,13 @@ fn quote_of(ticker: &Ticker, body: &[u8]) -> Result<Quote, ProviderError> {
         .and_then(|seconds| seconds.checked_mul(1_000_000))
         .map(Timestamp::from_micros)
         .ok_or_else(|| no_price("the price has no time".into()))?;
+    let trading = meta.trading();
     // Verbatim: "GBp" is pence.
     let currency = meta.currency.unwrap_or_default();
     if currency.len() > MAX_CURRENCY || currency.chars().any(char::is_control) {
         return Err(bad(format!("the currency is {:?}", cut(&currency))));
     }
-    Ok(Quote {
+    let quote = Quote {
         ticker: ticker.clone(),
         price,
         currency,
@@ -220,7 +241,8 @@ fn quote_of(ticker: &Ticker, body: &[u8]) -> Result<Quote, ProviderError> {
         event_time,
         ingest_time: Timestamp::now(),
         source: Yahoo::NAME.into(),
-    })
+    };
+    Ok(Fetched { quote, trading })
 }
 
 fn of_chart_error(error: ChartError) -> ProviderError {

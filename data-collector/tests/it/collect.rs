@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use cqrs::domain::{Price, Quote, Range, RuleId, RuleSnapshot, RuleVersion, Ticker, Timestamp, UserId};
+use cqrs::domain::{
+    BreakerState, FeedChange, FeedState, Price, Quote, Range, RuleId, RuleSnapshot, RuleVersion, Ticker,
+    Timestamp, UserId,
+};
 use data_collector::{Config, ProviderKind, SourceArgs, start_price};
 use service::Context;
-use service::codec::{decode_quote, encode_rule};
+use service::codec::{decode_feed, decode_quote, encode_rule};
 use service::config::KafkaArgs;
 use service::kafka::{
     BatchConsumer, BatchLimits, ConsumerEvent, EmbeddedBroker, Kafka, Outgoing, Producer, StartFrom,
 };
-use service::topics::{QUOTES, RULES, partition_of};
+use service::topics::{FEEDS, QUOTES, RULES, partition_of};
 use tokio::task::JoinHandle;
 
 use crate::stub::{Answer, Stub};
@@ -27,6 +30,7 @@ pub(crate) struct Trial {
     running: JoinHandle<anyhow::Result<()>>,
     producer: Producer,
     quotes: BatchConsumer,
+    feeds: BatchConsumer,
     pending: Vec<Quote>,
     _broker: EmbeddedBroker,
 }
@@ -60,6 +64,9 @@ impl Trial {
             producer: kafka.producer(Duration::from_secs(10), Duration::ZERO).unwrap(),
             quotes: kafka
                 .consumer("test", QUOTES, StartFrom::Beginning, limits)
+                .unwrap(),
+            feeds: kafka
+                .consumer("test-feeds", FEEDS, StartFrom::Beginning, limits)
                 .unwrap(),
             pending: Vec::new(),
             _broker: broker,
@@ -117,6 +124,26 @@ impl Trial {
             .await
             .expect("a quote in time");
         self.pending.pop().unwrap()
+    }
+
+    /// Reads feeds until one is as `wanted`. Returns the feeds that came before, and it.
+    async fn feeds_until(&mut self, wanted: impl Fn(&FeedChange) -> bool) -> Vec<FeedChange> {
+        let mut found = Vec::new();
+        let reading = async {
+            while !found.last().is_some_and(&wanted) {
+                if let ConsumerEvent::Batch(batch) = self.feeds.next().await.unwrap() {
+                    for record in batch.records {
+                        assert_eq!(record.partition, 0);
+                        let payload = record.payload.as_deref().unwrap();
+                        found.push(decode_feed(record.key.as_deref(), payload).unwrap());
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, reading)
+            .await
+            .expect("a feed in time");
+        found
     }
 
     async fn quote_of(&mut self, name: &str) -> Quote {
@@ -266,5 +293,78 @@ async fn a_provider_that_is_down_is_left_alone_and_polled_again_when_it_is_back(
     // have been made in the moment before it opened, and since it closed.
     let calls = stub.count();
     assert!(calls < 100, "{calls}");
+    trial.end().await;
+}
+
+/// Yahoo's answer: a price of this moment, in a market that has been open for an hour.
+fn price_of(name: &str) -> Answer {
+    let now = Timestamp::now().as_micros() / 1_000_000;
+    let (start, end) = (now - 3_600, now + 3_600);
+    let body = format!(
+        r#"{{"chart":{{"result":[{{"meta":{{"symbol":"{name}","regularMarketPrice":48.87,"regularMarketTime":{now},
+        "currentTradingPeriod":{{"regular":{{"start":{start},"end":{end}}}}}}}}}],"error":null}}}}"#
+    );
+    Answer::Full("200 OK", "", body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_fails_and_its_tickers_are_told_of_until_it_is_back() {
+    let stub = Stub::start(price_of("AAPL")).await;
+    let source = SourceArgs {
+        quote_provider: ProviderKind::Yahoo,
+        quote_provider_url: stub.url(),
+        quote_stale_after: Duration::from_secs(2),
+        ..SourceArgs::synthetic(1, Duration::from_millis(100)).unwrap()
+    };
+    let mut trial = Trial::start(source).await;
+    let stale_since = |feed: &FeedChange| match feed {
+        FeedChange::Ticker(feed) if feed.ticker == ticker("AAPL") => Some(feed.stale_since),
+        FeedChange::Ticker(_) | FeedChange::Provider(_) => None,
+    };
+    let provider = |feed: &FeedChange| match feed {
+        FeedChange::Provider(feed) => Some(feed.clone()),
+        FeedChange::Ticker(_) => None,
+    };
+    trial.add_rule("AAPL").await;
+    let before = trial.feeds_until(|feed| stale_since(feed) == Some(None)).await;
+    let first = before.iter().find_map(provider).expect("a word at once");
+    assert_eq!(
+        (first.provider.as_str(), first.breaker, &first.reason),
+        ("yahoo", BreakerState::Closed, &None)
+    );
+
+    stub.answer_with(Answer::Full("503 Service Unavailable", "", String::new()));
+    let failed_at = Timestamp::now();
+    let until_stale = trial
+        .feeds_until(|feed| stale_since(feed).is_some_and(|since| since.is_some()))
+        .await;
+    let open = until_stale
+        .iter()
+        .filter_map(provider)
+        .find(|feed| feed.breaker == BreakerState::Open)
+        .expect("the breaker opened before");
+    assert!(open.reason.as_ref().unwrap().contains("HTTP 503"), "{open:?}");
+    assert_eq!((&open.instance, open.tickers), (&first.instance, 1));
+    assert!(open.last_success_at.unwrap() <= open.updated_at);
+    let FeedChange::Ticker(stale) = until_stale.last().unwrap() else {
+        panic!("{until_stale:?}")
+    };
+    let since = stale.stale_since.unwrap();
+    assert!(
+        since < failed_at.plus(Duration::from_secs(1)),
+        "{since} {failed_at}"
+    );
+    assert!(stale.updated_at.since(since) >= Duration::from_secs(2));
+
+    stub.answer_with(price_of("AAPL"));
+    let is_closed = |feed: &FeedChange| {
+        let is_well = |feed: FeedState| feed.breaker == BreakerState::Closed && feed.reason.is_none();
+        provider(feed).is_some_and(is_well)
+    };
+    let mut back = trial.feeds_until(is_closed).await;
+    if !back.iter().any(|feed| stale_since(feed) == Some(None)) {
+        back.extend(trial.feeds_until(|feed| stale_since(feed) == Some(None)).await);
+    }
+    assert_eq!(back.iter().filter_map(stale_since).count(), 1, "{back:?}");
     trial.end().await;
 }

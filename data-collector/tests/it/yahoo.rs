@@ -6,6 +6,7 @@ use cqrs::domain::{Quote, Ticker, Timestamp};
 use data_collector::breaker::{Breaker, CallError, Settings};
 use data_collector::provider::yahoo::Yahoo;
 use data_collector::provider::{Provider as _, ProviderError};
+use data_collector::staleness::Trading;
 
 use crate::stub::{Answer, Stub};
 
@@ -24,7 +25,8 @@ const AAPL: &str = r#"{"currency":"USD","symbol":"AAPL","regularMarketPrice":118
 async fn fetch(answer: Answer, ticker: &str) -> Result<Quote, ProviderError> {
     let stub = Stub::start(answer).await;
     let ticker: Ticker = ticker.parse().unwrap();
-    Yahoo::new(stub.url()).unwrap().fetch(&ticker).await
+    let fetched = Yahoo::new(stub.url()).unwrap().fetch(&ticker).await?;
+    Ok(fetched.quote)
 }
 
 async fn error(answer: Answer) -> ProviderError {
@@ -88,6 +90,40 @@ async fn the_request_looks_like_a_browsers_and_names_the_symbol_behind_the_base_
         let request = stub.requests().pop().unwrap();
         assert!(request.starts_with(expected), "{request}");
         assert!(request.contains("user-agent: Mozilla/5.0"), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn the_answer_says_when_the_market_is_open_if_it_says_so_well() {
+    let period = |text: &str| AAPL.replace(":2}", &format!(r#":2,"currentTradingPeriod":{text}}}"#));
+    let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+    let regular = r#"{"pre":{"start":1,"end":2},"regular":{"timezone":"EST","start":1739975400,"end":1739998800,"gmtoffset":-18000}}"#;
+    let open = Trading::Between {
+        start: at(1_739_975_400),
+        end: at(1_739_998_800),
+    };
+    for (meta, trading) in [
+        (period(regular), open),
+        (AAPL.to_owned(), Trading::Unknown),
+        (period("null"), Trading::Unknown),
+        (period("[]"), Trading::Unknown),
+        (period(r#"{"regular":{"start":5}}"#), Trading::Unknown),
+        (period(r#"{"regular":{"start":"5","end":9}}"#), Trading::Unknown),
+        (period(r#"{"regular":{"start":9,"end":9}}"#), Trading::Unknown),
+        (
+            period(r#"{"regular":{"start":1,"end":9223372036854775807}}"#),
+            Trading::Unknown,
+        ),
+    ] {
+        let stub = Stub::start(ok(chart(&meta))).await;
+        let yahoo = Yahoo::new(stub.url()).unwrap();
+        let fetched = yahoo.fetch(&"AAPL".parse().unwrap()).await.unwrap();
+        assert_eq!(fetched.trading, trading, "{meta}");
+        assert_eq!(
+            fetched.quote.price.to_string(),
+            "118.69",
+            "the price all the same"
+        );
     }
 }
 

@@ -87,7 +87,7 @@ pub(crate) struct ReplayArgs {
 /// Which letters.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct FilterArgs {
-    /// Only records of this topic: rules, quotes, alerts or tickers, or its full name
+    /// Only records of this topic: rules, quotes, alerts, tickers or feeds, or its full name
     #[arg(long, value_parser = topic)]
     pub topic: Option<&'static str>,
     /// Only records that this consumer group set aside, such as alert-system
@@ -110,7 +110,7 @@ fn topic(text: &str) -> Result<&'static str, String> {
         .map(|topic| topic.name)
         .find(|name| *name == text || super::short(name) == text)
         .ok_or_else(|| {
-            "give rules, quotes, alerts or tickers, or a full name such as stockalert.rules.v1".into()
+            "give rules, quotes, alerts, tickers or feeds, or a full name such as stockalert.rules.v1".into()
         })
 }
 
