@@ -42,6 +42,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use faults::{Fault, FaultMix, PlannedFault};
+pub use markup::for_terminal;
 pub use message::{Attachment, AttachmentKind, BotCommand, Button, ButtonAnswer, SentMessage, Webhook};
 pub use state::Event;
 
@@ -146,6 +147,12 @@ impl TelegramStub {
     pub fn speaks(&self, chat: i64, language_code: &str) {
         let languages = &mut self.state.lock().languages;
         languages.insert(chat, language_code.to_owned());
+    }
+
+    /// What [`TelegramStub::speaks`] set.
+    #[must_use]
+    pub fn language(&self, chat: i64) -> Option<String> {
+        self.state.lock().languages.get(&chat).cloned()
     }
 
     /// A user blocks the bot: messages are refused until [`TelegramStub::unblock`].

@@ -23,6 +23,30 @@ const TAGS: [&str; 17] = [
 
 /// What a person reads, or what Telegram says of text that it can't read.
 pub(super) fn visible(html: &str) -> Result<String, String> {
+    read(html, |_, _| "")
+}
+
+/// The same for a terminal, with its colours; text that can't be read stays as it is.
+#[must_use]
+pub fn for_terminal(html: &str) -> String {
+    let shown = read(html, |tag, opens| match (tag, opens) {
+        ("b" | "strong", true) => "\x1b[1m",
+        ("b" | "strong", false) => "\x1b[22m",
+        ("i" | "em", true) => "\x1b[3m",
+        ("i" | "em", false) => "\x1b[23m",
+        ("u" | "ins" | "a", true) => "\x1b[4m",
+        ("u" | "ins" | "a", false) => "\x1b[24m",
+        ("s" | "strike" | "del", true) => "\x1b[9m",
+        ("s" | "strike" | "del", false) => "\x1b[29m",
+        ("code" | "pre", true) => "\x1b[36m",
+        ("code" | "pre", false) => "\x1b[39m",
+        _ => "",
+    });
+    shown.unwrap_or_else(|_| html.to_owned())
+}
+
+/// The text, with what `shown` gives in the place of each tag; it is told whether the tag opens.
+fn read(html: &str, shown: impl Fn(&str, bool) -> &'static str) -> Result<String, String> {
     let mut text = String::with_capacity(html.len());
     let mut open: Vec<String> = Vec::new();
     let mut rest = html;
@@ -39,7 +63,8 @@ pub(super) fn visible(html: &str) -> Result<String, String> {
         let Some(end) = rest.find('>') else {
             return Err(format!("Unclosed start tag at byte offset {offset}"));
         };
-        tag(&rest[1..end], offset, &mut open)?;
+        let (name, opens) = tag(&rest[1..end], offset, &mut open)?;
+        text.push_str(shown(&name, opens));
         rest = &rest[end + 1..];
     }
     text.push_str(rest);
@@ -49,12 +74,13 @@ pub(super) fn visible(html: &str) -> Result<String, String> {
     }
 }
 
-fn tag(inside: &str, offset: usize, open: &mut Vec<String>) -> Result<(), String> {
+/// The tag's name, and whether it opens.
+fn tag(inside: &str, offset: usize, open: &mut Vec<String>) -> Result<(String, bool), String> {
     if let Some(name) = inside.strip_prefix('/') {
         let name = name.trim().to_ascii_lowercase();
         return match open.pop() {
             None => Err(format!("Unexpected end tag at byte offset {offset}")),
-            Some(expected) if name == expected || name.is_empty() => Ok(()),
+            Some(expected) if name == expected || name.is_empty() => Ok((expected, false)),
             Some(expected) => Err(format!(
                 "Unmatched end tag at byte offset {offset}, expected \"</{expected}>\", found \"</{name}>\""
             )),
@@ -70,8 +96,8 @@ fn tag(inside: &str, offset: usize, open: &mut Vec<String>) -> Result<(), String
             "Unsupported start tag \"{name}\" at byte offset {offset}"
         ));
     }
-    open.push(name);
-    Ok(())
+    open.push(name.clone());
+    Ok((name, true))
 }
 
 /// The character that an entity at the start of `text` stands for, and the entity's length. Other entities are text.
