@@ -1,3 +1,5 @@
+mod webhook;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -6,6 +8,8 @@ use clap::error::ErrorKind;
 use cqrs::{Limits, Pace};
 use secrecy::SecretString;
 use service::config::{DatabaseArgs, KafkaArgs};
+
+pub use webhook::WebhookArgs;
 
 /// Settings of the notifier.
 #[derive(Debug, Clone, clap::Args)]
@@ -120,6 +124,8 @@ pub struct TelegramArgs {
     /// Shortest time between two messages to one chat.
     #[arg(skip = PER_CHAT)]
     pub per_chat: Duration,
+    #[command(flatten)]
+    pub webhook: WebhookArgs,
 }
 
 impl TelegramArgs {
@@ -133,6 +139,7 @@ impl TelegramArgs {
             api_url: api_url(OFFICIAL_API)?,
             messages_per_second: MESSAGES_PER_SECOND,
             per_chat: PER_CHAT,
+            webhook: WebhookArgs::default(),
         })
     }
 
@@ -146,6 +153,7 @@ impl TelegramArgs {
             api_url: api_url(api)?,
             messages_per_second: MESSAGES_PER_SECOND,
             per_chat: PER_CHAT,
+            webhook: WebhookArgs::default(),
         })
     }
 
@@ -164,6 +172,7 @@ impl fmt::Debug for TelegramArgs {
             .field("bot_token", &self.bot_token.as_ref().map(|_| "hidden"))
             .field("api_url", &self.api_url.as_str())
             .field("messages_per_second", &self.messages_per_second)
+            .field("webhook", &self.webhook)
             .finish()
     }
 }

@@ -11,7 +11,8 @@ mod metrics;
 mod reminders;
 mod run;
 pub mod sender;
+mod test_alert;
 pub mod text;
 
-pub use config::{Config, Retries, TelegramArgs};
+pub use config::{Config, Retries, TelegramArgs, WebhookArgs};
 pub use run::run;

@@ -2,16 +2,19 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use cqrs::{Ledger, Store};
+use secrecy::SecretString;
 use service::Context;
 use service::kafka::Kafka;
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::bot::{self, Desk};
+use crate::bot::{self, Courier, Desk, Webhook};
 use crate::delivery::Worker;
 use crate::intake::Intake;
 use crate::sender::{Sender, TelegramSender, TerminalSender};
+use crate::test_alert::TestAlerts;
 use crate::{Config, metrics, reminders};
 
 /// Folds alerts, sends messages, plans reminders and answers the bot's users, until shutdown.
@@ -91,7 +94,7 @@ impl Parts {
                 let sender = TelegramSender::new(api_url.clone(), token.clone(), self.config.telegram.pace())
                     .context("the HTTP client for Telegram can't be made")?;
                 self.spawn_worker(&mut tasks, sender);
-                self.spawn_bot(&mut tasks, bot::connect(&token, api_url));
+                self.spawn_bot(&mut tasks, kafka, &token).await?;
             }
             None => {
                 tracing::info!("no TELEGRAM_BOT_TOKEN is set: messages go to the terminal");
@@ -126,19 +129,53 @@ impl Parts {
         });
     }
 
-    fn spawn_bot(&self, tasks: &mut JoinSet<anyhow::Result<()>>, bot: teloxide::Bot) {
+    async fn spawn_bot(
+        &self,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+        kafka: &Kafka,
+        token: &SecretString,
+    ) -> anyhow::Result<()> {
+        let telegram = &self.config.telegram;
+        let bot =
+            bot::connect(token, &telegram.api_url).context("the HTTP client for the bot can't be made")?;
+        let tests = TestAlerts::new(kafka).context("a producer for test alerts can't be made")?;
         let desk = Desk::new(
             self.store.commands(self.config.limits()),
             self.store.queries(),
             self.ledger.clone(),
+            tests,
+            self.config.max_rules_per_user,
         );
+        let webhook = match (&telegram.webhook.webhook_url, telegram.webhook.webhook_listen) {
+            (Some(url), Some(listen)) => {
+                let webhook = Webhook::new(url.clone(), telegram.webhook.webhook_secret.clone(), token);
+                let listener = TcpListener::bind(listen)
+                    .await
+                    .with_context(|| format!("{listen} can't be listened on for Telegram's calls"))?;
+                Some((webhook, listener))
+            }
+            _ => None,
+        };
         let (ledger, leases) = (self.ledger.clone(), self.store.leases());
-        let holder = uuid::Uuid::new_v4().to_string();
         let shutdown = self.shutdown.clone();
         tasks.spawn(async move {
-            bot::introduce(&bot, &ledger, &shutdown).await;
-            bot::poll(bot, Arc::new(desk), leases, holder, shutdown).await;
-            Ok(())
+            let hook = webhook.as_ref().map(|(webhook, _)| webhook);
+            let Some(me) = bot::introduce(&bot, &ledger, hook, &shutdown).await else {
+                return Ok(());
+            };
+            let courier = Arc::new(Courier::new(bot.clone(), me, desk));
+            match webhook {
+                Some((webhook, listener)) => webhook
+                    .serve(listener, courier, shutdown)
+                    .await
+                    .context("Telegram's calls can't be taken any more"),
+                None => {
+                    let holder = uuid::Uuid::new_v4().to_string();
+                    bot::poll(bot, courier, leases, holder, shutdown).await;
+                    Ok(())
+                }
+            }
         });
+        Ok(())
     }
 }

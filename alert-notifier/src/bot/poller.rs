@@ -1,21 +1,21 @@
 //! Gets what users write, on one instance at a time: Telegram allows a bot one poller.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cqrs::Leases;
-use cqrs::domain::ChatId;
-use teloxide::dispatching::{Dispatcher, HandlerExt as _, UpdateFilterExt as _, UpdateHandler};
-use teloxide::payloads::SendMessageSetters as _;
-use teloxide::prelude::{LoggingErrorHandler, Requester as _};
-use teloxide::types::{LinkPreviewOptions, Message, Update};
-use teloxide::update_listeners::Polling;
-use teloxide::{Bot, RequestError, dptree};
+use teloxide::payloads::GetUpdatesSetters as _;
+use teloxide::prelude::Requester as _;
+use teloxide::types::Update;
+use teloxide::{Bot, RequestError};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::command::Command;
-use super::{SharedDesk, without_token};
+use super::incoming::lane;
+use super::{Courier, UPDATES, reason};
 
 /// The name of the lease.
 const LEASE: &str = "telegram-updates";
@@ -23,19 +23,25 @@ const LEASE: &str = "telegram-updates";
 const TTL: Duration = Duration::from_secs(10);
 /// How often the poller renews its lease, and others look whether it is free.
 const RENEW: Duration = Duration::from_secs(3);
-/// How long one request waits for users to write something.
-const LONG_POLL: Duration = Duration::from_secs(10);
-/// How long commands in hand may take once polling shall end.
+/// How long one request waits for users to write something, in seconds.
+const LONG_POLL: u32 = 10;
+/// Updates in one answer: what one chat sends at once holds the others up.
+const AT_ONCE: u8 = 50;
+/// Chats that are answered at once.
+const LANES: usize = 16;
+/// How long the updates of one answer may take together: their chats' are handled at once, but each chat's one by one.
+const BATCH_LIMIT: Duration = Duration::from_secs(60);
+/// How long updates in hand may take once polling shall end.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Longest wait for Telegram to take the last confirmation.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// Longest pause after a failed request.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Longest text of one of Telegram's messages, in characters.
-const MAX_TEXT: usize = 4_096;
 
 /// Answers users whenever this instance holds the lease, until shutdown. `holder` names the instance.
 pub(crate) async fn poll(
     bot: Bot,
-    desk: SharedDesk,
+    courier: Arc<Courier>,
     leases: Leases,
     holder: String,
     shutdown: CancellationToken,
@@ -44,7 +50,7 @@ pub(crate) async fn poll(
         match leases.acquire(LEASE, &holder, TTL).await {
             Ok(Some(_)) => {
                 tracing::info!("this instance answers the bot's users");
-                lead(&bot, &desk, &leases, &holder, &shutdown).await;
+                lead(&bot, &courier, &leases, &holder, &shutdown).await;
                 if let Err(error) = leases.release(LEASE, &holder).await {
                     tracing::warn!(%error, "the lease on the bot's updates could not be given up and runs out by itself");
                 }
@@ -56,47 +62,121 @@ pub(crate) async fn poll(
     }
 }
 
-/// Polls until the lease is lost, shutdown, or an error.
-async fn lead(bot: &Bot, desk: &SharedDesk, leases: &Leases, holder: &str, shutdown: &CancellationToken) {
-    let mut dispatcher = Dispatcher::builder(bot.clone(), schema())
-        .dependencies(dptree::deps![Arc::clone(desk)])
-        // What the bot has no answer to: edits, channel posts, members coming and going, kinds yet unknown.
-        .default_handler(|_| async {})
-        .error_handler(LoggingErrorHandler::with_custom_text(
-            "an update could not be answered",
-        ))
-        .build();
-    let stop = dispatcher.shutdown_token();
-    let listener = Polling::builder(bot.clone())
-        .timeout(LONG_POLL)
-        .backoff_strategy(Box::new(|failures: u32| {
-            Duration::from_secs(1 << failures.min(5)).min(LONGEST_PAUSE)
-        }))
-        .build();
-    let for_errors = bot.clone();
-    let on_error = Arc::new(move |error: RequestError| {
-        let error = without_token(&for_errors, &error);
-        async move { tracing::warn!(error, "updates could not be got from Telegram; trying again") }
-    });
-    let dispatch = dispatcher.try_dispatch_with_listener(listener, on_error);
-    tokio::pin!(dispatch);
-    let ended = tokio::select! {
-        ended = &mut dispatch => Some(ended),
-        () = lease_lost(leases, holder) => None,
-        () = shutdown.cancelled() => None,
+/// Polls until the lease is lost or shutdown.
+async fn lead(
+    bot: &Bot,
+    courier: &Arc<Courier>,
+    leases: &Leases,
+    holder: &str,
+    shutdown: &CancellationToken,
+) {
+    let stop = shutdown.child_token();
+    let lost = async {
+        lease_lost(leases, holder).await;
+        stop.cancel();
+        std::future::pending::<()>().await;
     };
-    match ended {
-        Some(Ok(())) => {}
-        Some(Err(error)) => {
-            let error = without_token(bot, &error);
-            tracing::warn!(error, "polling for updates could not begin; trying again");
-        }
-        None => {
-            // Tells Telegram which updates were read, and lets their answers be finished.
-            drop(stop.shutdown());
-            if tokio::time::timeout(DRAIN, dispatch).await.is_err() {
-                tracing::warn!("commands in hand were cut off; users may have to repeat them");
+    tokio::select! {
+        () = pump(bot, courier, &stop) => {}
+        () = lost => {}
+    }
+}
+
+/// Gets updates and has them handled, until `stop`. Telegram is told that it may forget updates only after they were
+/// handled, so those that a killed instance had in hand come again.
+async fn pump(bot: &Bot, courier: &Arc<Courier>, stop: &CancellationToken) {
+    let mut next = None;
+    let mut failures = 0;
+    while let Some(answer) = stop.run_until_cancelled(updates(bot, next)).await {
+        match answer {
+            Ok(updates) => {
+                failures = 0;
+                let Some(last) = updates.iter().map(|update| update.id.0).max() else {
+                    continue;
+                };
+                if handle_all(courier, updates, stop).await.is_none() {
+                    tracing::warn!("commands in hand were cut off; the next poller takes them up");
+                    return;
+                }
+                next = i32::try_from(last).ok().and_then(|last| last.checked_add(1));
             }
+            Err(error) => {
+                let pause = pause(&error, failures);
+                failures += 1;
+                let error = reason(&error);
+                tracing::warn!(error, "updates could not be got from Telegram; trying again");
+                stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+            }
+        }
+    }
+    if let Some(next) = next {
+        let farewell = async { bot.get_updates().offset(next).limit(1).timeout(0).await };
+        if !matches!(tokio::time::timeout(FAREWELL, farewell).await, Ok(Ok(_))) {
+            tracing::debug!("Telegram could not be told which updates were handled; they come again");
+        }
+    }
+}
+
+async fn updates(bot: &Bot, offset: Option<i32>) -> Result<Vec<Update>, RequestError> {
+    let mut request = bot
+        .get_updates()
+        .timeout(LONG_POLL)
+        .limit(AT_ONCE)
+        .allowed_updates(UPDATES);
+    if let Some(offset) = offset {
+        request = request.offset(offset);
+    }
+    request.await
+}
+
+/// 1, 2, 4, ... s, or as long as Telegram says.
+fn pause(error: &RequestError, failures: u32) -> Duration {
+    let usual = Duration::from_secs(1 << failures.min(5)).min(LONGEST_PAUSE);
+    match error {
+        RequestError::RetryAfter(wait) => usual.max(wait.duration()),
+        RequestError::Api(_)
+        | RequestError::MigrateToChatId(_)
+        | RequestError::Network(_)
+        | RequestError::InvalidJson { .. }
+        | RequestError::Io(_) => usual,
+    }
+}
+
+/// Each chat's updates in their order, chats at once. None: cut off, some time after `stop`.
+async fn handle_all(courier: &Arc<Courier>, updates: Vec<Update>, stop: &CancellationToken) -> Option<()> {
+    let mut lanes = BTreeMap::<i64, Vec<Update>>::new();
+    for update in updates {
+        lanes.entry(lane(&update)).or_default().push(update);
+    }
+    let turns = Arc::new(Semaphore::new(LANES));
+    let mut tasks = JoinSet::new();
+    for updates in lanes.into_values() {
+        let (courier, turns) = (Arc::clone(courier), Arc::clone(&turns));
+        // A task of its own: what panics in it loses only its own updates, and does not come again and again.
+        tasks.spawn(async move {
+            let _turn = turns.acquire().await;
+            for update in updates {
+                courier.handle(&update).await;
+            }
+        });
+    }
+    let all = async {
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(panicked = error.is_panic(), "an update could not be handled");
+            }
+        }
+    };
+    let cut_off = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        () = all => Some(()),
+        () = cut_off => None,
+        () = tokio::time::sleep(BATCH_LIMIT) => {
+            tracing::warn!("updates took too long together; those not yet handled were given up");
+            Some(())
         }
     }
 }
@@ -124,100 +204,21 @@ async fn lease_lost(leases: &Leases, holder: &str) {
     }
 }
 
-fn schema() -> UpdateHandler<String> {
-    Update::filter_message()
-        .branch(dptree::entry().filter_command::<Command>().endpoint(on_command))
-        .branch(dptree::filter(|message: Message| message.chat.is_private()).endpoint(on_other))
-}
-
-async fn on_command(
-    bot: Bot,
-    desk: SharedDesk,
-    update: Update,
-    message: Message,
-    command: Command,
-) -> Result<(), String> {
-    let answer = if message.chat.is_private() {
-        desk.answer(ChatId::new(message.chat.id.0), update.id.0, &command)
-            .await
-    } else {
-        // A group's members would all see, and change, what is one user's.
-        "Please write to me in a private chat.".to_owned()
-    };
-    reply(&bot, &message, &answer).await
-}
-
-async fn on_other(bot: Bot, message: Message) -> Result<(), String> {
-    // Pinned messages, a changed title and the like call for no answer.
-    match message.text() {
-        Some(text) => {
-            let first: String = text
-                .split_whitespace()
-                .next()
-                .unwrap_or_default()
-                .chars()
-                .take(32)
-                .collect();
-            reply(
-                &bot,
-                &message,
-                &format!("I do not understand \"{first}\". /help shows what you can write."),
-            )
-            .await
-        }
-        None => Ok(()),
-    }
-}
-
-async fn reply(bot: &Bot, message: &Message, text: &str) -> Result<(), String> {
-    for part in parts(text) {
-        bot.send_message(message.chat.id, part)
-            .link_preview_options(LinkPreviewOptions {
-                is_disabled: true,
-                url: None,
-                prefer_small_media: false,
-                prefer_large_media: false,
-                show_above_text: false,
-            })
-            .await
-            .map_err(|error| without_token(bot, &error))?;
-    }
-    Ok(())
-}
-
-/// The text in messages that Telegram takes, cut between lines.
-fn parts(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut length = 0;
-    for line in text.lines() {
-        let line: String = line.chars().take(MAX_TEXT - 1).collect();
-        let more = line.chars().count() + 1;
-        if length + more > MAX_TEXT {
-            parts.push(String::new());
-            length = 0;
-        }
-        if let Some(part) = parts.last_mut() {
-            part.push_str(&line);
-            part.push('\n');
-            length += more;
-        }
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
+    use teloxide::ApiError;
+    use teloxide::types::Seconds;
+
     use super::*;
 
     #[test]
-    fn long_answers_are_cut_between_lines() {
-        let line = "ä".repeat(999);
-        let text = [line.as_str(); 9].join("\n");
-        let parts = parts(&text);
-        assert_eq!(
-            parts.iter().map(|part| part.chars().count()).collect::<Vec<_>>(),
-            [4_000, 4_000, 1_000]
-        );
-        assert_eq!(parts.concat().trim_end(), text);
+    fn pauses_grow_and_are_at_least_what_telegram_asks_for() {
+        let refused = RequestError::Api(ApiError::TerminatedByOtherGetUpdates);
+        let pauses: Vec<u64> = (0..7)
+            .map(|failures| pause(&refused, failures).as_secs())
+            .collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 10, 10, 10]);
+        let wait = RequestError::RetryAfter(Seconds::from_seconds(30));
+        assert_eq!(pause(&wait, 0).as_secs(), 30);
     }
 }

@@ -6,10 +6,16 @@ use serde_json::json;
 use crate::stage::{Stage, wait_for};
 
 /// What the bot answers to `text`, the chat's only unanswered message.
-async fn ask(stage: &Stage, chat: i64, text: &str) -> String {
+pub(crate) async fn ask(stage: &Stage, chat: i64, text: &str) -> String {
     let before = stage.telegram.texts(chat).len();
     stage.telegram.say(chat, text);
-    wait_for(&format!("an answer to {text}"), async || {
+    answer_after(stage, chat, before, text).await
+}
+
+/// The text of the chat's message number `before`, from 0.
+pub(crate) async fn answer_after(stage: &Stage, chat: i64, before: usize, to: &str) -> String {
+    let shown: String = to.chars().take(60).collect();
+    wait_for(&format!("an answer to {shown}"), async || {
         stage.telegram.texts(chat).get(before).cloned()
     })
     .await
@@ -39,10 +45,23 @@ async fn a_user_links_a_chat_and_sets_rules_by_talking_to_the_bot() {
         answer.contains("not linked") && answer.contains("/start TOKEN"),
         "{answer}"
     );
+    stage.telegram.speaks(42, "it-IT");
     let answer = ask(&stage, 42, &format!("/start {token}")).await;
     assert!(
-        answer.contains("now gets your alerts") && answer.contains("AAPL: tell when at or below 100"),
+        answer.contains("Ora questa chat riceve i tuoi avvisi") && answer.contains("Hai 1 regola"),
         "{answer}"
+    );
+    // Telegram's language holds until another is chosen.
+    assert!(
+        ask(&stage, 42, "/lang en")
+            .await
+            .contains("I write in English, as you chose")
+    );
+    assert!(ask(&stage, 42, "/lang auto").await.contains("Scrivo in italiano"));
+    assert!(
+        ask(&stage, 42, "/lang English")
+            .await
+            .contains("I write in English")
     );
     // Telegram's start button sends the same again; another chat can't use it any more.
     assert!(
@@ -53,29 +72,21 @@ async fn a_user_links_a_chat_and_sets_rules_by_talking_to_the_bot() {
     assert!(
         ask(&stage, 43, &format!("/start {token}"))
             .await
-            .contains("used before, has expired or never existed")
+            .contains("used before, has expired (after 15 minutes) or never existed. Get a new one")
     );
     assert!(ask(&stage, 42, "/start").await.contains("This chat is linked"));
 
-    assert_eq!(
-        ask(&stage, 42, "/watch brk-b - 500.50").await,
-        "Watching BRK-B: you get a message when it is at or above 500.5."
+    assert!(
+        ask(&stage, 42, "/watch brk-b - 500.50")
+            .await
+            .contains("I watch BRK-B: you get a message when it is at or above 500.50.")
     );
     assert!(ask(&stage, 42, "/set 5m").await.contains("every 5m"));
     let user = stage.store.queries().user(caller).await.unwrap().unwrap();
     assert_eq!(user.reminder_interval.unwrap().to_string(), "5m");
     assert!(ask(&stage, 42, "/unset").await.contains("do not remind you"));
-    assert_eq!(
-        stage
-            .store
-            .queries()
-            .user(caller)
-            .await
-            .unwrap()
-            .unwrap()
-            .reminder_interval,
-        None
-    );
+    let user = stage.store.queries().user(caller).await.unwrap().unwrap();
+    assert_eq!(user.reminder_interval, None);
 
     stage.alert(&rule, 1, Side::Above).await;
     wait_for("the breach", async || {
@@ -88,15 +99,25 @@ async fn a_user_links_a_chat_and_sets_rules_by_talking_to_the_bot() {
     })
     .await;
     let list = ask(&stage, 42, "/list@stock_alerts_stub_bot").await;
+    assert!(list.contains("AAPL no price yet, ▲ above since"), "{list}");
+    assert!(list.contains("BRK-B no price yet"), "{list}");
+    let answer = ask(&stage, 42, "/snooze all until-back").await;
     assert!(
-        list.contains("AAPL: tell when at or below 100, or at or above 200 (now above)"),
-        "{list}"
+        answer.contains("AAPL: no messages until it is back in range"),
+        "{answer}"
     );
-    assert!(list.contains("BRK-B: tell when at or above 500.5"), "{list}");
-    let help = ask(&stage, 42, "/help").await;
-    for command in ["/start", "/list", "/watch", "/set", "/unset", "/help"] {
-        assert!(help.contains(command), "{help}");
-    }
+    let history = ask(&stage, 42, "/history").await;
+    assert!(history.contains("AAPL 210 out of range (sent)"), "{history}");
+
+    let answer = ask(&stage, 42, "/stop").await;
+    assert!(
+        answer.contains("no more alerts") && answer.contains("rules stay"),
+        "{answer}"
+    );
+    // Nobody's chat is written to as Telegram is set.
+    assert!(ask(&stage, 42, "/list").await.contains("non è ancora collegata"));
+    let user = stage.store.queries().user(caller).await.unwrap().unwrap();
+    assert!(!user.telegram_linked);
     notifier.stop().await;
     assert_eq!(
         stage
@@ -126,7 +147,8 @@ async fn whatever_else_comes_neither_stops_the_bot_nor_changes_anything() {
     for update in [
         json!({"kind_of_the_future": {"some": "field"}}),
         json!({"channel_post": {"message_id": 1, "date": 1_700_000_000, "chat": {"id": -9, "title": "News", "type": "channel"}, "text": "/list"}}),
-        json!({"edited_message": command("/watch MSFT 1 2", &json!({"id": 42, "first_name": "Ada", "type": "private"}))}),
+        json!({"message": {"message_id": 1, "date": 1_700_000_000, "chat": {"id": 42, "first_name": "Ada", "type": "private"}, "text": "/watch MSFT 1 2"}}),
+        json!({"message": command("/watch MSFT 1 2", &json!({"id": 42, "first_name": "Ada", "type": "private"}))}),
         json!({"message": command("/list@another_bot", &group)}),
         json!({"message": {"message_id": 1, "date": 1_700_000_000, "chat": group, "from": somebody, "migrate_to_chat_id": -1_005}}),
         json!({"message": {"message_id": 1, "date": 1_700_000_000, "chat": {"id": 42, "first_name": "Ada", "type": "private"}, "from": somebody,
@@ -135,27 +157,23 @@ async fn whatever_else_comes_neither_stops_the_bot_nor_changes_anything() {
     ] {
         stage.telegram.update(update);
     }
-    for (text, reason) in [
-        ("/set", "is not an interval"),
-        ("/set 5", "shorter than 10 seconds"),
-        ("/set soon", "\"soon\" is not an interval"),
-        ("/watch", "write /watch TICKER LOW HIGH"),
-        ("/watch AAPL 2 1", "is not below the high threshold"),
-        ("/watch AAPL - -", "give at least one"),
-        ("/nonsense", "I do not understand \"/nonsense\""),
-        ("hello there", "/help shows what you can write"),
-        ("/start x y", "linked to an account already"),
+    for text in [
+        "/list",
+        "/set 5m",
+        "/unset",
+        "/watch AAPL 1 2",
+        "/chart AAPL",
+        "/settings",
+        "/test",
+        "/stop",
+        "/import\na,b",
     ] {
-        let answer = ask(&stage, 42, text).await;
-        assert!(answer.contains(reason), "{text}: {answer}");
-    }
-    for text in ["/list", "/set 5m", "/unset", "/watch AAPL 1 2"] {
         assert!(ask(&stage, 99, text).await.contains("not linked"), "{text}");
     }
     // The group was told to write in private; the token still works there.
     assert_eq!(
         stage.telegram.texts(-5),
-        ["Please write to me in a private chat."]
+        ["Alerts are for one person. Please write to me in a private chat."]
     );
     assert!(
         ask(&stage, 43, &format!("/start {token}"))

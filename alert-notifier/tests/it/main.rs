@@ -7,6 +7,9 @@
 )]
 
 mod bot;
+mod bot_buttons;
+mod bot_conversation;
+mod bot_updates;
 mod deliveries;
 mod intake;
 mod secrets;

@@ -1,0 +1,55 @@
+//! How things are.
+
+use cqrs::domain::Quote;
+
+use super::super::command::Command;
+use super::super::parse::{Which, which};
+use super::super::text::state as text;
+use super::known::tickers_of;
+use super::{Asker, Desk, Failure, Replies};
+
+/// Alerts that `/history` shows.
+const SHOWN: usize = 15;
+/// Alerts that are looked through for those of one ticker.
+const LOOKED_THROUGH: u32 = 500;
+/// Tickers without fresh prices that are looked through for the asker's.
+const STALE: u32 = 1_000;
+
+impl Desk {
+    pub(super) async fn history(&self, asker: &Asker, rest: &str) -> Replies {
+        let which = which(rest).map_err(|wrong| Failure::Wrong(Command::History, wrong))?;
+        let mut deliveries = self.ledger.deliveries(asker.caller.0, LOOKED_THROUGH).await?;
+        if let Which::On(ticker) = which {
+            deliveries.retain(|delivery| delivery.ticker == ticker);
+        }
+        deliveries.truncate(SHOWN);
+        Ok(vec![text::history(&deliveries, &asker.reader).into()])
+    }
+
+    pub(super) async fn status(&self, asker: &Asker) -> Replies {
+        let tickers = tickers_of(&self.rules(asker).await?);
+        let known = self.known(asker, &tickers).await?;
+        let mut stale = self.queries.stale_tickers(STALE).await?;
+        stale.retain(|feed| tickers.contains(&feed.ticker));
+        let of_time = |quote: &&Quote| quote.event_time;
+        let status = text::Status {
+            feeds: self.queries.feeds().await?,
+            stale,
+            newest: known.quotes().max_by_key(of_time).cloned(),
+            oldest: known.quotes().min_by_key(of_time).cloned(),
+            backlog: self.ledger.backlog().await?,
+        };
+        Ok(vec![text::status(&status, &asker.reader).into()])
+    }
+
+    pub(super) async fn test(&self, asker: &Asker) -> Replies {
+        let text = match self.tests.raise(asker.caller.0).await {
+            Ok(()) => text::testing(asker.language()),
+            Err(error) => {
+                tracing::warn!(%error, "a test alert could not be written");
+                text::test_failed(asker.language())
+            }
+        };
+        Ok(vec![text.into()])
+    }
+}

@@ -1,0 +1,197 @@
+//! Rules as CSV, out and in.
+
+use cqrs::domain::{Language, NewRule, Note, Price, Range, Rule, Timestamp};
+
+use super::{TableFault, Wrong, ticker};
+use crate::text::words::read_price;
+
+/// The first line.
+const COLUMNS: [&str; 6] = ["ticker", "low", "high", "note", "paused", "expires_at"];
+/// Most rules in a table: more than anybody is allowed to have.
+const MOST: usize = 10_000;
+/// What spreadsheets put before text.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// All rules, one a line, below a line of names.
+pub(in crate::bot) fn export(rules: &[Rule]) -> Vec<u8> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let price = |price: Option<Price>| price.map(|price| price.to_string()).unwrap_or_default();
+    // Writing to memory does not fail.
+    let _ = writer.write_record(COLUMNS);
+    for rule in rules {
+        let _ = writer.write_record([
+            rule.ticker.as_str(),
+            &price(rule.range.low()),
+            &price(rule.range.high()),
+            rule.note.as_str(),
+            if rule.paused { "true" } else { "false" },
+            &rule.expires_at.map(|at| at.to_string()).unwrap_or_default(),
+        ]);
+    }
+    writer.into_inner().unwrap_or_default()
+}
+
+/// Reads what [`export`] writes, and what spreadsheets make of it: columns in any order, `;` or tabs between them, those
+/// that may be empty left out.
+pub(in crate::bot) fn import(bytes: &[u8]) -> Result<Vec<NewRule>, Wrong> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Wrong::Table(TableFault::Unreadable))?;
+    let text = text.trim_start_matches(BYTE_ORDER_MARK).trim_start();
+    let names = text.lines().next().unwrap_or_default();
+    let delimiter = [b';', b'\t']
+        .into_iter()
+        .find(|delimiter| names.contains(char::from(*delimiter)))
+        .unwrap_or(b',');
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
+    let unreadable = |_| Wrong::Table(TableFault::Unreadable);
+    let columns = Columns::of(reader.headers().map_err(unreadable)?)?;
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(unreadable)?;
+        if record.iter().all(str::is_empty) {
+            continue;
+        }
+        let line = record.position().map_or(0, csv::Position::line);
+        rows.push(columns.row(&record).map_err(|wrong| wrong.at_line(line))?);
+        if rows.len() > MOST {
+            return Err(Wrong::TooMany { most: MOST });
+        }
+    }
+    if rows.is_empty() {
+        return Err(Wrong::Table(TableFault::Empty));
+    }
+    Ok(rows)
+}
+
+/// Where each value stands in a line.
+struct Columns([Option<usize>; COLUMNS.len()]);
+
+impl Columns {
+    fn of(names: &csv::StringRecord) -> Result<Self, Wrong> {
+        let place = |column: &str| names.iter().position(|name| name.eq_ignore_ascii_case(column));
+        let places = COLUMNS.map(place);
+        match COLUMNS
+            .iter()
+            .zip(places)
+            .take(3)
+            .find(|(_, place)| place.is_none())
+        {
+            Some((column, _)) => Err(Wrong::Table(TableFault::NoColumn(column))),
+            None => Ok(Self(places)),
+        }
+    }
+
+    fn row(&self, record: &csv::StringRecord) -> Result<NewRule, Wrong> {
+        let [symbol, low, high, note, paused, expires_at] = self
+            .0
+            .map(|place| place.and_then(|place| record.get(place)).unwrap_or_default());
+        let price = |text: &str| match text {
+            "" | "-" => Ok(None),
+            // Where no comma stands between values, it may stand in them.
+            text => read_price(text, Language::It)
+                .parse::<Price>()
+                .map(Some)
+                .map_err(Wrong::Price),
+        };
+        let moment = |text: &str| match text {
+            "" => Ok(None),
+            text => text.parse::<Timestamp>().map(Some).map_err(Wrong::Time),
+        };
+        Ok(NewRule {
+            ticker: ticker(symbol)?,
+            range: Range::new(price(low)?, price(high)?)?,
+            note: note.parse::<Note>()?,
+            paused: match paused.to_lowercase().as_str() {
+                "" | "false" | "no" | "0" => false,
+                "true" | "yes" | "1" | "si" | "sì" => true,
+                _ => return Err(Wrong::Table(TableFault::NotYesOrNo)),
+            },
+            expires_at: moment(expires_at)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cqrs::domain::{RuleId, RuleVersion, UserId};
+
+    use super::*;
+
+    fn rule(row: NewRule) -> Rule {
+        let now = Timestamp::EPOCH;
+        Rule {
+            id: RuleId::generate(),
+            user_id: UserId::generate(),
+            ticker: row.ticker,
+            range: row.range,
+            note: row.note,
+            paused: row.paused,
+            expired: false,
+            expires_at: row.expires_at,
+            snooze: None,
+            version: RuleVersion::FIRST,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    #[test]
+    fn what_is_exported_is_imported() {
+        let text = "ticker,low,high,note,paused,expires_at\n\
+                    AAPL,170,200.5,\"sell \"\"half\"\", then wait\",false,\n\
+                    ^GSPC,,5000,=1+1,true,2026-01-31T14:30:00Z\n";
+        let rows = import(text.as_bytes()).unwrap();
+        assert_eq!(rows[0].note.as_str(), "sell \"half\", then wait");
+        let rules: Vec<_> = rows.into_iter().map(rule).collect();
+        assert_eq!(String::from_utf8(export(&rules)).unwrap(), text);
+    }
+
+    #[test]
+    fn tables_of_spreadsheets_are_read() {
+        let text = "\u{feff}High;LOW;Ticker\r\n200,5;170;aapl\r\n;;\r\n-;1;msft\r\n";
+        let rows = import(text.as_bytes()).unwrap();
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows[0].ticker.as_str(), "AAPL");
+        assert_eq!(rows[0].range.high(), Some("200.5".parse().unwrap()));
+        assert_eq!(rows[1].range.high(), None);
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        let head = "ticker,low,high,paused,expires_at,note\n";
+        let fails = |line: &str| match import(format!("{head}A,1,2\n{line}\n").as_bytes()) {
+            Err(Wrong::Line { line: 3, wrong }) => *wrong,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert!(matches!(fails("ÄPFEL,1,2"), Wrong::Ticker(_)));
+        assert!(matches!(fails("A,x,2"), Wrong::Price(_)));
+        assert!(matches!(fails("A,2,1"), Wrong::Range(_)));
+        assert!(matches!(fails("A"), Wrong::Range(_)));
+        assert!(matches!(
+            fails("A,1,2,maybe"),
+            Wrong::Table(TableFault::NotYesOrNo)
+        ));
+        assert!(matches!(fails("A,1,2,,tomorrow"), Wrong::Time(_)));
+        assert!(matches!(
+            fails(&format!("A,1,2,,,{}", "x".repeat(501))),
+            Wrong::Note(_)
+        ));
+    }
+
+    #[test]
+    fn what_is_no_table_is_told() {
+        for (bytes, fault) in [
+            (&b""[..], TableFault::NoColumn("ticker")),
+            (b"hello there", TableFault::NoColumn("ticker")),
+            (b"ticker,low\nA,1", TableFault::NoColumn("high")),
+            (b"ticker,low,high\n", TableFault::Empty),
+            (b"ticker,low,high\n\xff,1,2", TableFault::Unreadable),
+            (b"\x89PNG\r\n\x1a\n", TableFault::Unreadable),
+        ] {
+            assert_eq!(import(bytes), Err(Wrong::Table(fault)));
+        }
+    }
+}

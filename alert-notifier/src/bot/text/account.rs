@@ -1,0 +1,122 @@
+//! The chat's account: linking, settings, leaving.
+
+use cqrs::domain::{Language, User};
+
+use super::holds::{quiet_line, reminders_line};
+use super::rules::summary;
+use super::{Reader, either};
+use crate::text::rich::{Line, Text};
+
+/// After `/start TOKEN`.
+pub(in crate::bot) fn linked(user: &User, rules: usize, language: Language) -> Text {
+    Text::new(language)
+        .with(either(
+            language,
+            "Welcome! This chat now gets your alerts.",
+            "Ciao! Ora questa chat riceve i tuoi avvisi.",
+        ))
+        .with(reminders_line(user, language))
+        .with(summary(rules, language))
+        .with(either(
+            language,
+            "/help shows what you can write.",
+            "/help mostra che cosa puoi scrivere.",
+        ))
+}
+
+/// After `/start` in a chat that is linked.
+pub(in crate::bot) fn linked_already(rules: usize, language: Language) -> Text {
+    Text::new(language)
+        .with(either(
+            language,
+            "This chat is linked to your account.",
+            "Questa chat è collegata al tuo account.",
+        ))
+        .with(summary(rules, language))
+        .with(either(
+            language,
+            "/help shows what you can write.",
+            "/help mostra che cosa puoi scrivere.",
+        ))
+}
+
+/// After `/start TOKEN` with a token that does not work, in a chat that is linked: Telegram shows its start button again
+/// and again.
+pub(in crate::bot) fn linked_in_spite_of_token(language: Language) -> Text {
+    Text::new(language).with(either(
+        language,
+        "This link does not work any more, but this chat is linked to an account already: all is well.",
+        "Questo link non funziona più, ma questa chat è già collegata a un account: tutto a posto.",
+    ))
+}
+
+/// After `/stop`.
+pub(in crate::bot) fn stopped(rules: usize, language: Language) -> Text {
+    let stay = match (rules, language) {
+        (0, Language::En) => "You have no rules.".to_owned(),
+        (0, Language::It) => "Non hai regole.".to_owned(),
+        (_, Language::En) => format!("Your rules stay as they are ({rules})."),
+        (_, Language::It) => format!("Le tue regole restano come sono ({rules})."),
+    };
+    Text::new(language)
+        .with(either(
+            language,
+            "This chat gets no more alerts, and is not linked to your account any more.",
+            "Questa chat non riceve più avvisi, e non è più collegata al tuo account.",
+        ))
+        .with(stay)
+        .with(either(
+            language,
+            "To begin again, get a new link: stockalert link",
+            "Per ricominciare chiedi un nuovo link: stockalert link",
+        ))
+}
+
+/// `/settings`
+pub(in crate::bot) fn settings(user: &User, rules: usize, most: u32, reader: &Reader) -> Text {
+    let language = reader.language;
+    let mut text = Text::new(language)
+        .with(Line::new().bold(either(language, "Your settings", "Le tue impostazioni")))
+        .with(language_line(user, language))
+        .with(reminders_line(user, language))
+        .with(format!(
+            "{} (/quiet)",
+            quiet_line(user.quiet_hours, &user.time_zone, language)
+        ))
+        .with(match language {
+            Language::En => format!("Rules: {rules} of at most {most} (/list)."),
+            Language::It => format!("Regole: {rules} di {most} al massimo (/list)."),
+        });
+    if let Some(since) = user.chat_suspended_at {
+        let since = reader.since(since);
+        text.push(match language {
+            Language::En => format!("This chat has refused messages {since}; /start resumes them."),
+            Language::It => format!("Questa chat rifiuta i messaggi {since}; /start li riprende."),
+        });
+    }
+    text
+}
+
+/// After `/lang`.
+pub(in crate::bot) fn language(user: &User, language: Language) -> Text {
+    Text::new(language).with(language_line(user, language))
+}
+
+fn language_line(user: &User, language: Language) -> Line {
+    let name = either(language, "English", "italiano");
+    let line = Line::new().plain(match (user.chosen_language, language) {
+        (Some(_), Language::En) => format!("I write in {name}, as you chose ("),
+        (Some(_), Language::It) => format!("Scrivo in {name}, come hai scelto ("),
+        (None, Language::En) => format!("I write in {name}, as Telegram is set ("),
+        (None, Language::It) => format!("Scrivo in {name}, come è impostato Telegram ("),
+    });
+    let other = match language {
+        Language::En => Language::It,
+        Language::It => Language::En,
+    };
+    let line = line.code(format!("/lang {}", other.code()));
+    match user.chosen_language {
+        Some(_) => line.plain(", ").code("/lang auto").plain(")."),
+        None => line.plain(")."),
+    }
+}
