@@ -32,6 +32,9 @@ pub struct Config {
     /// When a message that failed is tried again.
     #[arg(skip)]
     pub retries: Retries,
+    /// When changes of one rule are told together.
+    #[arg(skip)]
+    pub flapping: Flapping,
 }
 
 /// When a message that the messenger did not take is tried again.
@@ -71,6 +74,7 @@ impl Config {
             rules_in_all: None,
             claim_timeout: CLAIM_TIMEOUT,
             retries: Retries::default(),
+            flapping: Flapping::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cqrs::domain::Timestamp;
-use cqrs::{ClaimLimits, ClaimedMessage, Ledger};
+use cqrs::{ClaimLimits, ClaimedMessage, Flapping, Ledger};
 use service::ComponentHealth;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -42,6 +42,7 @@ struct Shared<S> {
     sender: S,
     claim_timeout: Duration,
     retries: Retries,
+    flapping: Flapping,
 }
 
 /// Sends what is planned until shutdown.
@@ -75,6 +76,7 @@ impl<S: Sender> Worker<S> {
                 sender,
                 claim_timeout: config.claim_timeout,
                 retries: config.retries,
+                flapping: config.flapping,
             }),
             instance: uuid::Uuid::new_v4().to_string(),
             planned,
@@ -148,6 +150,7 @@ impl<S: Sender> Worker<S> {
             messages: u32::try_from(room).unwrap_or(u32::MAX),
             pace: self.shared.sender.pace(),
             look_ahead: LOOK_AHEAD,
+            flapping: self.shared.flapping,
         };
         match self
             .shared

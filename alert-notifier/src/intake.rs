@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cqrs::domain::Timestamp;
 use cqrs::{Ledger, LedgerChange};
-use service::codec::{DecodeError, decode_alert, decode_rule_key};
+use service::codec::{AlertRecord, DecodeError, decode_alert_record, decode_rule_key};
 use service::kafka::{
     BatchConsumer, BatchLimits, ConsumerEvent, DeadLetters, Kafka, KafkaError, Record, StartFrom,
 };
@@ -148,9 +148,12 @@ fn change_of(record: &Record) -> Result<LedgerChange, DecodeError> {
     match &record.payload {
         None => Ok(LedgerChange::RuleDeleted(rule_id)),
         Some(payload) => {
-            let alert = decode_alert(payload)?;
-            if alert.rule_id == rule_id {
-                Ok(LedgerChange::Alert(alert))
+            let (of_rule, change) = match decode_alert_record(payload)? {
+                AlertRecord::State(alert) => (alert.rule_id, LedgerChange::Alert(alert)),
+                AlertRecord::Test(alert) => (alert.rule_id, LedgerChange::TestAlert(alert)),
+            };
+            if of_rule == rule_id {
+                Ok(change)
             } else {
                 Err(DecodeError::Key)
             }

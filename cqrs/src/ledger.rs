@@ -1,22 +1,34 @@
+mod candidates;
 mod claim;
+mod compose;
 mod episode;
+mod feeds;
+mod finish;
 mod fold;
 mod held;
+mod hold;
+mod load;
 mod message;
+mod peak;
+mod places;
 mod reminders;
+mod resume;
 mod rows;
+mod settings;
+mod turn;
 
 use std::time::Duration;
 
 use crate::domain::{
-    Alert, AlertPosition, ChatId, DeliveryId, Price, ReminderInterval, RuleId, Side, Ticker, Timestamp,
-    UserId,
+    Alert, AlertPosition, ChatId, DeliveryId, FeedChange, Price, ReminderInterval, RuleId, Side, Ticker,
+    Timestamp, UserId,
 };
 use crate::{Store, StoreError};
 
 pub(crate) use held::release_held;
 pub use message::{
-    ClaimLimits, ClaimedMessage, DeliveryKind, Heading, MessageFacts, MessageItem, Outcome, Pace, Recipient,
+    ClaimLimits, ClaimedMessage, DeliveryKind, Flapping, Heading, MessageFacts, MessageItem, Outcome, Pace,
+    Recipient,
 };
 pub(crate) use reminders::reschedule as reschedule_reminders;
 
@@ -25,6 +37,8 @@ pub(crate) use reminders::reschedule as reschedule_reminders;
 pub enum LedgerChange {
     /// The rule's new state.
     Alert(Alert),
+    /// A breach that a user asked for, to see that messages arrive. Its rule id names no rule, only the test.
+    TestAlert(Alert),
     /// The rule is gone.
     RuleDeleted(RuleId),
 }
@@ -43,7 +57,7 @@ pub struct Folded {
 }
 
 /// Where a message is on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeliveryStatus {
     /// Waits for its time, or for the user's messages before it.
     Planned,
@@ -108,8 +122,26 @@ pub struct DeliveryView {
     pub ambiguous_sends: u32,
     /// When the messenger took it.
     pub sent_at: Option<Timestamp>,
+    /// The message's name there; several deliveries may be told in one.
+    pub message_id: Option<i64>,
     /// Why it was not sent, or not yet.
     pub reason: Option<String>,
+}
+
+/// What a user hears whose chat takes messages again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumed {
+    /// Changes of rules that were not told since the chat took no messages.
+    pub missed: u64,
+    /// What is out of range now; it counts as told.
+    pub open: Vec<OpenEpisode>,
+}
+
+/// What a fold of feed changes did, to be counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FoldedFeeds {
+    /// Notices planned.
+    pub planned: u64,
 }
 
 /// Messages that are not yet sent, of all users.
@@ -189,7 +221,7 @@ impl Ledger {
         outcome: &Outcome,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        claim::finish(&self.store, message, outcome, now).await
+        finish::finish(&self.store, message, outcome, now).await
     }
 
     /// Gives back a message that was not sent at all: it is as if it had not been claimed.
@@ -197,7 +229,33 @@ impl Ledger {
     /// # Errors
     /// If the store fails; the claim then runs out by itself.
     pub async fn release_claim(&self, message: &ClaimedMessage) -> Result<(), StoreError> {
-        claim::release(&self.store, message).await
+        finish::release(&self.store, message).await
+    }
+
+    /// The user's chat takes messages again, because they said so there. None: it took them all the time. What is open
+    /// counts as told, so the answer has to tell it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn resume_chat(&self, user: UserId, now: Timestamp) -> Result<Option<Resumed>, StoreError> {
+        resume::resume(&self.store, user, now).await
+    }
+
+    /// Folds records of the feeds topic into the ledger. When the prices of a ticker stop, users who were told that it is
+    /// out of range are told so once; and once more when they come again. Repeats and old records are harmless.
+    ///
+    /// # Errors
+    /// If the store fails; changes before the failing one may have been folded, all may be folded again.
+    pub async fn fold_feeds(
+        &self,
+        changes: &[FeedChange],
+        now: Timestamp,
+    ) -> Result<FoldedFeeds, StoreError> {
+        let mut all = FoldedFeeds::default();
+        for chunk in changes.chunks(feeds::MAX_CHANGES) {
+            all.planned += feeds::fold(&self.store, chunk, now).await?.planned;
+        }
+        Ok(all)
     }
 
     /// Looks at up to `limit` open episodes whose time has come: plans reminders, and closes those whose rule was edited,
@@ -222,7 +280,7 @@ impl Ledger {
     /// # Errors
     /// If the store fails.
     pub async fn open_episodes(&self, user: UserId) -> Result<Vec<OpenEpisode>, StoreError> {
-        rows::open_episodes(&self.store, user).await
+        rows::open_episodes(&self.store.read, user).await
     }
 
     /// A user's messages, oldest first, at most `limit` of the newest.

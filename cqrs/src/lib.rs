@@ -19,8 +19,9 @@ pub use error::{CommandError, StoreError};
 pub use history::QuoteHistory;
 pub use leases::{Lease, Leases};
 pub use ledger::{
-    Backlog, Checked, ClaimLimits, ClaimedMessage, DeliveryKind, DeliveryStatus, DeliveryView, Folded,
-    Heading, Ledger, LedgerChange, MessageFacts, MessageItem, OpenEpisode, Outcome, Pace, Recipient,
+    Backlog, Checked, ClaimLimits, ClaimedMessage, DeliveryKind, DeliveryStatus, DeliveryView, Flapping,
+    Folded, FoldedFeeds, Heading, Ledger, LedgerChange, MessageFacts, MessageItem, OpenEpisode, Outcome,
+    Pace, Recipient, Resumed,
 };
 pub use outbox::{Outbox, OutboxEntry};
 pub use queries::{AlertView, Average, AverageRange, Page, PricePoint, Queries};

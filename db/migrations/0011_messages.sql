@@ -19,10 +19,17 @@ alter table rules add column snoozed_until bigint null;
 -- 1: until the price is back in range.
 alter table rules add column snoozed_until_back integer not null default 0;
 
--- The side that the user was last told of.
+-- The side that the user was last told of, and of which stay outside; null: told that the price is back, or nothing.
 alter table episodes add column told_side varchar(8) not null default 'in';
--- Of the message that told of the stay outside: reminders answer to it.
+alter table episodes add column told_episode varchar(36) null;
+-- Of the message that told of that stay: reminders and the return answer to it.
 alter table episodes add column message_id bigint null;
+-- For what is to be said of a ticker whose prices stopped.
+create index episodes_by_ticker on episodes (ticker);
+update episodes set told_side = side, told_episode = episode_id
+    where episode_id is not null and exists (
+        select 1 from deliveries d
+        where d.episode_id = episodes.episode_id and d.kind in ('breach', 'jump') and d.status = 'sent');
 
 -- 0: first. Messages of all users are sent in the order of (priority, due_at).
 alter table deliveries add column priority integer not null default 0;
@@ -31,8 +38,12 @@ alter table deliveries add column priority integer not null default 0;
 alter table deliveries add column message_key varchar(36) null;
 -- Why it waits or waited: quiet, snooze, flapping.
 alter table deliveries add column held varchar(16) null;
-create index deliveries_by_priority on deliveries (status, priority, due_at);
+create index deliveries_by_priority on deliveries (status, priority, due_at, user_id);
 create index deliveries_by_message on deliveries (message_key);
+-- For how much was said of a rule lately.
+create index deliveries_by_rule_time on deliveries (rule_id, status, sent_at);
+update deliveries set priority = case kind when 'back' then 1 when 'reminder' then 2 else 0 end where status = 'planned';
+update deliveries set message_key = id where status = 'sending';
 
 -- When the messenger's overall limit lets the next message go, by the database's clock. One row per messenger: instances
 -- share one stream.
@@ -40,6 +51,7 @@ create table pacing (
     name    varchar(64) not null primary key,
     next_at bigint      not null
 );
+insert into pacing (name, next_at) values ('telegram', 0);
 
 -- What data collectors say of their providers.
 create table feeds (
@@ -60,6 +72,8 @@ create table stale_tickers (
     ticker      varchar(32) not null primary key,
     -- Null: prices come (again).
     stale_since bigint      null,
+    -- Names one time without prices; notices about it have it as their episode_id.
+    period      varchar(36) null,
     -- Of the newest word on the ticker: older ones change nothing.
     updated_at  bigint      not null
 );

@@ -61,3 +61,11 @@ id!(
     /// Names one message to one user.
     DeliveryId
 );
+
+impl DeliveryId {
+    /// The name of the one message of a test, whose rule there is none of.
+    #[must_use]
+    pub const fn of_test(rule: RuleId) -> Self {
+        Self(rule.0)
+    }
+}

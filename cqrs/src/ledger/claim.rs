@@ -1,34 +1,40 @@
-//! Who sends what, and how it ended.
+//! Who sends what.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row as _};
+use sqlx::{AnyConnection, QueryBuilder};
 
-use super::rows::{Reader, kind_text};
-use super::{
-    ClaimLimits, ClaimedMessage, DeliveryKind, Heading, MessageFacts, MessageItem, Outcome, Recipient,
-    check_interval,
-};
-use crate::domain::{
-    ChatId, DeliveryId, Note, ReminderInterval, RuleId, RuleVersion, Side, Timestamp, UserId,
-};
-use crate::rows;
+use super::candidates::{self, Candidates};
+use super::compose::Draft;
+use super::episode::push_in;
+use super::places::Places;
+use super::rows::Reader;
+use super::turn::{Known, Sorted, Turn, message};
+use super::{ClaimLimits, ClaimedMessage, DeliveryKind, load, peak};
+use crate::domain::{ChatId, RuleId, Timestamp, UserId};
 use crate::transaction::Tx;
 use crate::{Store, StoreError};
 
-/// What the column `reason` holds, in characters.
-const MAX_REASON: usize = 200;
+/// Looks in one call: each round that only ends or holds messages makes room for others.
+const MAX_ROUNDS: usize = 10;
+/// A message that is claimed, and what else is needed of it.
+#[derive(Debug, Clone)]
+struct Claimed {
+    message: ClaimedMessage,
+    drafts: Vec<Draft>,
+    read_at: Instant,
+}
 
-/// A delivery that looked free a moment ago.
-#[derive(Debug)]
-struct Candidate {
-    delivery: ClaimedMessage,
-    /// When the claim that ran out was made.
-    claimed_before: Option<i64>,
-    /// Why there is no more reason to send it.
-    superseded: Option<&'static str>,
+/// What a transaction did.
+#[derive(Debug, Default)]
+struct Round {
+    claimed: Vec<Claimed>,
+    /// Deliveries were ended or held.
+    moved: bool,
+    /// No place is left.
+    full: bool,
 }
 
 pub(super) async fn claim(
@@ -37,363 +43,235 @@ pub(super) async fn claim(
     now: Timestamp,
     limits: ClaimLimits,
 ) -> Result<Vec<ClaimedMessage>, StoreError> {
-    let ClaimLimits {
-        timeout,
-        messages: limit,
-        ..
-    } = limits;
-    let mut claimed = Vec::new();
-    loop {
-        // Looking takes no lock; only what is then changed does, and each change asks again.
-        let candidates = candidates(store, instance, now, timeout, limit).await?;
-        if candidates.is_empty() {
-            return Ok(claimed);
+    let limit = usize::try_from(limits.messages).unwrap_or(usize::MAX);
+    let mut claimed: Vec<Claimed> = Vec::new();
+    for _ in 0..MAX_ROUNDS {
+        let room = limit - claimed.len();
+        if room == 0 {
+            break;
         }
-        let candidates: Arc<[Candidate]> = candidates.into();
-        let (ended, taken) = store
+        let found = candidates::find(store, now, limits.timeout, room).await?;
+        if found.is_empty() {
+            break;
+        }
+        let work = Arc::new((found, instance.to_owned()));
+        let round = store
             .transaction(move |tx| {
-                let candidates = Arc::clone(&candidates);
-                Box::pin(async move { take_all(tx, &candidates, now).await })
+                let work = Arc::clone(&work);
+                Box::pin(async move { take_all(tx, &work.0, &work.1, now, limits, room).await })
             })
             .await?;
-        claimed.extend(taken);
-        // What was superseded made room for its users' next messages.
-        if ended == 0 || claimed.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
-            return Ok(claimed);
+        claimed.extend(round.claimed);
+        if round.full || !round.moved {
+            break;
         }
     }
+    peak::fill_in(store, claimed.iter_mut().flat_map(|claimed| &mut claimed.drafts)).await?;
+    Ok(claimed
+        .into_iter()
+        .map(|claimed| {
+            let Claimed {
+                mut message,
+                drafts,
+                read_at,
+            } = claimed;
+            message.items = drafts.into_iter().map(|draft| draft.item).collect();
+            message.send_in = message.send_in.saturating_sub(read_at.elapsed());
+            message
+        })
+        .collect())
 }
 
-/// How many were superseded, and those that were claimed.
 async fn take_all(
     tx: &mut Tx,
-    candidates: &[Candidate],
-    now: Timestamp,
-) -> Result<(u32, Vec<ClaimedMessage>), StoreError> {
-    let connection = tx.connection();
-    let mut ended = 0;
-    let mut taken = Vec::new();
-    for candidate in candidates {
-        if let Some(reason) = candidate.superseded {
-            supersede(connection, candidate, reason).await?;
-            ended += 1;
-        } else if take(connection, candidate, now).await? {
-            taken.push(candidate.delivery.clone());
-        }
-    }
-    Ok((ended, taken))
-}
-
-const CANDIDATES: &str = "\
-    select d.id, d.user_id, d.rule_id, d.rule_version, d.kind, d.side, d.ticker, d.price, d.threshold, d.currency, \
-     d.quote_time, d.quote_ingest_time, d.already_outside, d.opened_at, d.planned_at, d.attempts, d.status, d.claimed_at, \
-     d.episode_id, u.chat_id, u.language, u.messenger_language, u.time_zone, r.note, r.low, r.high, r.version as current_version, r.paused, r.expired, \
-     e.episode_id as open_episode, e.side as open_side, coalesce(e.told_side, 'in') as told_side, \
-     (select count(*) from deliveries b where b.episode_id = d.episode_id and b.kind in ('breach', 'jump') \
-      and b.status = 'sent') as told \
-    from deliveries d \
-    join users u on u.id = d.user_id \
-    left join rules r on r.id = d.rule_id \
-    left join episodes e on e.rule_id = d.rule_id ";
-
-async fn candidates(
-    store: &Store,
+    found: &Candidates,
     instance: &str,
     now: Timestamp,
-    timeout: Duration,
-    limit: u32,
-) -> Result<Vec<Candidate>, StoreError> {
-    // Two statements, as one with `or` would find no index. A claim that ran out needs no look at the user's other
-    // messages: it was the first when it was claimed.
-    let ran_out = sqlx::query(sqlx::AssertSqlSafe(format!(
-        "{CANDIDATES} where d.status = 'sending' and d.claimed_at <= ? order by d.claimed_at limit ?"
-    )))
-    .bind(now.minus(timeout).as_micros())
-    .bind(i64::from(limit))
-    .fetch_all(store.primary())
-    .await?;
-    let due = sqlx::query(sqlx::AssertSqlSafe(format!(
-        "{CANDIDATES} where d.status = 'planned' and d.due_at <= ? and not exists ( \
-          select 1 from deliveries o where o.user_id = d.user_id and (o.status = 'sending' or (o.status = 'planned' \
-          and (o.planned_at < d.planned_at or (o.planned_at = d.planned_at and o.id < d.id))))) \
-         order by d.due_at, d.id limit ?"
-    )))
-    .bind(now.as_micros())
-    .bind(i64::from(limit))
-    .fetch_all(store.primary())
-    .await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    ran_out
+    limits: ClaimLimits,
+    room: usize,
+) -> Result<Round, StoreError> {
+    let dialect = tx.dialect;
+    let connection = tx.connection();
+    // One claim at a time, of all instances.
+    let mut places = Places::lock(connection, dialect, limits.pace, limits.look_ahead).await?;
+    if !places.any_left() {
+        return Ok(Round {
+            full: true,
+            ..Round::default()
+        });
+    }
+    let (turns, known) = look_again(tx, found, now, limits).await?;
+    let connection = tx.connection();
+    let mut round = Round::default();
+    let mut sorted = Sorted::default();
+    let mut next_at: Vec<(UserId, Timestamp)> = Vec::new();
+    for turn in turns {
+        if !places.any_left() || round.claimed.len() >= room {
+            round.full = !places.any_left();
+            break;
+        }
+        let Some(user) = known.users.get(&turn.user) else {
+            continue;
+        };
+        let drafts = sorted.sort(&turn, user, &known);
+        if drafts.is_empty() {
+            continue;
+        }
+        let message = message(&turn, &drafts, user, instance, places.take(), now);
+        take(connection, &message, &drafts, now).await?;
+        let pause = pause_after(message.recipient.chat, limits);
+        if !pause.is_zero() {
+            next_at.push((turn.user, now.plus(message.send_in + pause)));
+        }
+        round.claimed.push(Claimed {
+            message,
+            drafts,
+            read_at: places.read_at(),
+        });
+    }
+    round.moved = sorted.write(connection, now).await?;
+    if !next_at.is_empty() {
+        set_next_at(connection, &next_at).await?;
+    }
+    if !round.claimed.is_empty() {
+        places.save(connection, dialect).await?;
+    }
+    Ok(round)
+}
+
+/// Loads what looked free, with the users' rows locked: what was claimed or ended meanwhile is not there any more.
+async fn look_again(
+    tx: &mut Tx,
+    found: &Candidates,
+    now: Timestamp,
+    limits: ClaimLimits,
+) -> Result<(Vec<Turn>, Known), StoreError> {
+    let dialect = tx.dialect;
+    let connection = tx.connection();
+    let everybody: HashSet<UserId> = found
+        .ran_out
         .iter()
-        .chain(&due)
-        .take(limit)
-        .map(|row| candidate(row, instance))
-        .collect()
-}
+        .map(|(_, user)| *user)
+        .chain(found.users.iter().copied())
+        .collect();
+    let users = load::lock_users(connection, dialect, everybody.into_iter()).await?;
+    let keys = found.ran_out.iter().map(|(key, _)| *key);
+    let mut ran_out = load::ran_out(connection, dialect, keys, now.minus(limits.timeout)).await?;
+    let free: Vec<UserId> = found
+        .users
+        .iter()
+        .copied()
+        .filter(|user| {
+            users
+                .get(user)
+                .is_some_and(|user| !user.sending && user.chat_next_at <= now)
+        })
+        .collect();
+    let mut planned = load::planned(connection, dialect, &free, now).await?;
 
-fn candidate(row: &AnyRow, instance: &str) -> Result<Candidate, StoreError> {
-    let read = Reader("deliveries");
-    let kind = read.kind(row)?;
-    let note: Option<String> = row.try_get("note")?;
-    let status: String = row.try_get("status")?;
-    let reclaimed = status == "sending";
-    let has_rule = row.try_get::<Option<i64>, _>("current_version")?.is_some();
-    let facts = MessageFacts {
-        kind,
-        range: if has_rule {
-            Some(rows::range(row, "rules")?)
-        } else {
-            None
-        },
-        told_side: rows::side(row, "episodes", "told_side")?,
-        peak: None,
-        crossings: 1,
-        ticker: read.parsed(row, "ticker")?,
-        note: note.unwrap_or_default().parse::<Note>().unwrap_or_default(),
-        side: read.side(row)?,
-        price: read.price(row, "price")?,
-        threshold: read.price(row, "threshold")?,
-        currency: row.try_get("currency")?,
-        quote_time: read.time(row, "quote_time")?,
-        quote_ingest_time: read.time(row, "quote_ingest_time")?,
-        already_outside: read.flag(row, "already_outside")?,
-        opened_at: read.time(row, "opened_at")?,
-    };
-    let id = read.parsed::<DeliveryId>(row, "id")?;
-    Ok(Candidate {
-        superseded: superseded(row, kind, facts.side)?,
-        claimed_before: if reclaimed {
-            row.try_get("claimed_at")?
-        } else {
-            None
-        },
-        delivery: ClaimedMessage {
-            key: id,
-            user_id: read.parsed::<UserId>(row, "user_id")?,
-            recipient: Recipient {
-                chat: row.try_get::<Option<i64>, _>("chat_id")?.map(ChatId::new),
-                language: rows::language_of_user(row)?,
-                time_zone: read.parsed(row, "time_zone")?,
-            },
-            items: vec![MessageItem {
-                deliveries: vec![id],
-                rule_id: read.parsed::<RuleId>(row, "rule_id")?,
-                facts,
-            }],
-            heading: Heading::Plain,
-            reply_to: None,
-            send_in: Duration::ZERO,
-            attempt: read.count(row, "attempts")?.saturating_add(1),
-            claimed_by: instance.to_owned(),
-            reclaimed,
-            planned_at: read.time(row, "planned_at")?,
-        },
-    })
-}
-
-/// Why there is no more reason to send it, if so.
-fn superseded(row: &AnyRow, kind: DeliveryKind, side: Side) -> Result<Option<&'static str>, StoreError> {
-    let read = Reader("deliveries");
-    let Some(current_version) = row.try_get::<Option<i64>, _>("current_version")? else {
-        return Ok(Some("the rule was deleted"));
-    };
-    Ok(match kind {
-        DeliveryKind::Breach
-        | DeliveryKind::Jump
-        | DeliveryKind::CameAndWent
-        | DeliveryKind::Test
-        | DeliveryKind::FeedStale
-        | DeliveryKind::FeedBack => None,
-        DeliveryKind::BackInRange => {
-            // Nobody is told of the end of what they were not told of.
-            (row.try_get::<i64, _>("told")? == 0).then_some("the breach was not delivered")
+    let mut turns = Vec::new();
+    for (key, user) in &found.ran_out {
+        if let Some(pending) = ran_out.remove(key) {
+            turns.push(Turn {
+                user: *user,
+                key: Some(*key),
+                pending,
+            });
         }
-        DeliveryKind::Reminder => {
-            let version: RuleVersion = read.version(row, "rule_version")?;
-            let active = !read.flag(row, "paused")? && !read.flag(row, "expired")?;
-            let episode: String = row.try_get("episode_id")?;
-            let open_episode: Option<String> = row.try_get("open_episode")?;
-            let open_side: Option<String> = row.try_get("open_side")?;
-            let still_open = open_episode.as_deref() == Some(episode.as_str())
-                && open_side.as_deref() == Some(super::rows::side_text(side));
-            if version.get() != current_version || !active {
-                Some("the rule was changed")
-            } else if still_open {
-                None
-            } else {
-                Some("the price went on")
-            }
+    }
+    for user in free {
+        if let Some(pending) = planned.remove(&user) {
+            turns.push(Turn {
+                user,
+                key: None,
+                pending,
+            });
         }
-    })
+    }
+    let pending = || turns.iter().flat_map(|turn| &turn.pending);
+    let rules: HashSet<RuleId> = pending().map(|delivery| delivery.rule_id).collect();
+    let periods = pending()
+        .filter(|delivery| delivery.kind == DeliveryKind::FeedBack)
+        .map(|delivery| delivery.episode_id)
+        .collect();
+    let known = Known {
+        users,
+        rules: load::rules(connection, &rules).await?,
+        sent: load::sent_lately(connection, &rules, now.minus(limits.flapping.window)).await?,
+        notices: load::notices_sent(connection, &periods).await?,
+        limits,
+        now,
+    };
+    Ok((turns, known))
 }
 
-async fn supersede(
-    connection: &mut AnyConnection,
-    candidate: &Candidate,
-    reason: &str,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "update deliveries set status = 'superseded', reason = ? \
-         where id = ? and attempts = ? and status in ('planned', 'sending')",
-    )
-    .bind(reason.to_owned())
-    .bind(candidate.delivery.key.to_string())
-    .bind(i64::from(candidate.delivery.attempt - 1))
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Claims the delivery, unless another instance was faster or another message of the user came before it.
 async fn take(
     connection: &mut AnyConnection,
-    candidate: &Candidate,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let delivery = &candidate.delivery;
-    let taken = if let Some(claimed_before) = candidate.claimed_before {
-        sqlx::query(
-            "update deliveries set claimed_by = ?, claimed_at = ?, attempts = attempts + 1, \
-             ambiguous_sends = ambiguous_sends + 1 \
-             where id = ? and attempts = ? and status = 'sending' and claimed_at = ?",
-        )
-        .bind(delivery.claimed_by.clone())
-        .bind(now.as_micros())
-        .bind(delivery.key.to_string())
-        .bind(i64::from(delivery.attempt - 1))
-        .bind(claimed_before)
-        .execute(connection)
-        .await?
-    } else {
-        // The inner `limit` makes MySQL look at the other rows first: it can't update a table that it is reading.
-        sqlx::query(
-            "update deliveries set status = 'sending', claimed_by = ?, claimed_at = ?, attempts = attempts + 1 \
-             where id = ? and attempts = ? and status = 'planned' and not exists (select 1 from ( \
-              select o.id from deliveries o where o.user_id = ? and o.id <> ? and (o.status = 'sending' or ( \
-              o.status = 'planned' and (o.planned_at < ? or (o.planned_at = ? and o.id < ?)))) limit 1) first)",
-        )
-        .bind(delivery.claimed_by.clone())
-        .bind(now.as_micros())
-        .bind(delivery.key.to_string())
-        .bind(i64::from(delivery.attempt - 1))
-        .bind(delivery.user_id.to_string())
-        .bind(delivery.key.to_string())
-        .bind(delivery.planned_at.as_micros())
-        .bind(delivery.planned_at.as_micros())
-        .bind(delivery.key.to_string())
-        .execute(connection)
-        .await?
-    };
-    Ok(taken.rows_affected() == 1)
-}
-
-pub(super) async fn finish(
-    store: &Store,
-    delivery: &ClaimedMessage,
-    outcome: &Outcome,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let work = Arc::new((delivery.clone(), outcome.clone()));
-    store
-        .transaction(move |tx| {
-            let work = Arc::clone(&work);
-            Box::pin(async move { finish_in(tx.connection(), &work.0, &work.1, now).await })
-        })
-        .await
-}
-
-async fn finish_in(
-    connection: &mut AnyConnection,
-    delivery: &ClaimedMessage,
-    outcome: &Outcome,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let (status, due_at, sent_at, message_id, reason, ambiguous) = match outcome {
-        Outcome::Sent { message_id } => ("sent", now, Some(now), *message_id, None, false),
-        Outcome::Retry {
-            at,
-            reason,
-            ambiguous,
-        } => ("planned", *at, None, None, Some(reason), *ambiguous),
-        Outcome::HoldChat { until, reason } => ("planned", *until, None, None, Some(reason), false),
-        Outcome::Undeliverable { reason } | Outcome::ChatSuspended { reason } => {
-            ("undeliverable", now, None, None, Some(reason), false)
-        }
-    };
-    let finished = sqlx::query(
-        "update deliveries set status = ?, due_at = ?, sent_at = ?, message_id = ?, reason = ?, \
-         ambiguous_sends = ambiguous_sends + ?, claimed_by = null, claimed_at = null \
-         where id = ? and status = 'sending' and claimed_by = ? and attempts = ?",
-    )
-    .bind(status)
-    .bind(due_at.as_micros())
-    .bind(sent_at.map(Timestamp::as_micros))
-    .bind(message_id)
-    .bind(reason.map(|reason| reason.chars().take(MAX_REASON).collect::<String>()))
-    .bind(i64::from(ambiguous))
-    .bind(delivery.key.to_string())
-    .bind(delivery.claimed_by.clone())
-    .bind(i64::from(delivery.attempt))
-    .execute(&mut *connection)
-    .await?;
-    if finished.rows_affected() == 0 {
-        return Ok(false);
-    }
-    match outcome {
-        Outcome::Sent { .. } => delivered(connection, delivery, Some(now), now).await?,
-        // Whoever can't be reached is not reminded: there would be no end to it.
-        Outcome::Undeliverable { .. } | Outcome::ChatSuspended { .. } => {
-            delivered(connection, delivery, None, now).await?
-        }
-        Outcome::Retry { .. } | Outcome::HoldChat { .. } => {}
-    }
-    Ok(true)
-}
-
-/// Counts the time to the episode's next reminder from here, if it is still the same.
-async fn delivered(
-    connection: &mut AnyConnection,
-    delivery: &ClaimedMessage,
-    at: Option<Timestamp>,
+    message: &ClaimedMessage,
+    drafts: &[Draft],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let interval: Option<i64> = sqlx::query("select reminder_interval_secs from users where id = ?")
-        .bind(delivery.user_id.to_string())
-        .fetch_optional(&mut *connection)
-        .await?
-        .and_then(|row| row.try_get("reminder_interval_secs").transpose())
-        .transpose()?;
-    let reminder = interval.and_then(|seconds| ReminderInterval::from_secs(seconds).ok());
-    sqlx::query(
-        "update episodes set last_delivered_at = ?, check_at = ? where rule_id = ? and episode_id = \
-         (select d.episode_id from deliveries d where d.id = ? and d.kind <> ?)",
-    )
-    .bind(at.map(Timestamp::as_micros))
-    .bind(now.plus(check_interval(reminder)).as_micros())
-    .bind(delivery.items[0].rule_id.to_string())
-    .bind(delivery.key.to_string())
-    .bind(kind_text(DeliveryKind::BackInRange))
-    .execute(connection)
-    .await?;
+    let mut update = QueryBuilder::new(
+        "update deliveries set status = 'sending', attempts = attempts + 1, ambiguous_sends = ambiguous_sends + ",
+    );
+    update.push_bind(i64::from(message.reclaimed));
+    update.push(", message_key = ").push_bind(message.key.to_string());
+    update
+        .push(", claimed_by = ")
+        .push_bind(message.claimed_by.clone());
+    update
+        .push(", claimed_at = ")
+        .push_bind(now.as_micros())
+        .push(" where id ");
+    let ids = drafts.iter().flat_map(|draft| &draft.item.deliveries);
+    push_in(&mut update, ids.map(ToString::to_string));
+    update.build().execute(connection).await?;
     Ok(())
 }
+
+/// How long a chat is left alone after a message.
+fn pause_after(chat: Option<ChatId>, limits: ClaimLimits) -> Duration {
+    match chat {
+        None => Duration::ZERO,
+        Some(chat) if chat.is_private() => limits.pace.per_chat,
+        Some(_) => limits.pace.per_group,
+    }
+}
+
+/// No other message to these users before then.
+async fn set_next_at(
+    connection: &mut AnyConnection,
+    users: &[(UserId, Timestamp)],
+) -> Result<(), StoreError> {
+    let mut update = QueryBuilder::new("update users set chat_next_at = case id");
+    // Filled up with repeats to a power of two, so that there are few different statements to prepare.
+    for (user, at) in users.iter().cycle().take(users.len().next_power_of_two()) {
+        update.push(" when ").push_bind(user.to_string());
+        update.push(" then ").push_bind(at.as_micros());
+    }
+    update.push(" else chat_next_at end where id ");
+    push_in(&mut update, users.iter().map(|(user, _)| user.to_string()));
+    update.build().execute(connection).await?;
+    Ok(())
+}
+
+/// Deliveries that are looked at for the next time: those due first.
+const LOOKED_AT: i64 = 100;
 
 pub(super) async fn next_due(store: &Store) -> Result<Option<Timestamp>, StoreError> {
-    let row = sqlx::query("select min(due_at) as next from deliveries where status = 'planned'")
-        .fetch_one(store.primary())
-        .await?;
-    Reader("deliveries").optional_time(&row, "next")
-}
-
-pub(super) async fn release(store: &Store, message: &ClaimedMessage) -> Result<(), StoreError> {
-    sqlx::query(
-        "update deliveries set status = 'planned', attempts = attempts - 1, claimed_by = null, claimed_at = null \
-         where id = ? and status = 'sending' and claimed_by = ? and attempts = ?",
+    let rows = sqlx::query(
+        "select d.due_at, u.chat_next_at from deliveries d join users u on u.id = d.user_id where d.status = 'planned' \
+         and not exists (select 1 from deliveries s where s.user_id = d.user_id and s.status = 'sending') \
+         order by d.due_at limit ?",
     )
-    .bind(message.key.to_string())
-    .bind(message.claimed_by.clone())
-    .bind(i64::from(message.attempt))
-    .execute(&store.write)
+    .bind(LOOKED_AT)
+    .fetch_all(store.primary())
     .await?;
-    Ok(())
+    let read = Reader("deliveries");
+    let mut next = None;
+    for row in &rows {
+        let at = read.time(row, "due_at")?.max(read.time(row, "chat_next_at")?);
+        next = Some(next.map_or(at, |next: Timestamp| next.min(at)));
+    }
+    Ok(next)
 }

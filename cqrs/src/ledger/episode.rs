@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use sqlx::{AnyConnection, QueryBuilder, Row as _};
 
+use super::compose::Told;
 use super::rows::{PlannedDelivery, Reader, side_text};
 use super::{DeliveryKind, check_interval};
-use crate::StoreError;
 use crate::dialect::Dialect;
 use crate::domain::{
     Alert, AlertPosition, DeliveryId, Price, ReminderInterval, RuleId, Side, Ticker, Timestamp, UserId,
 };
+use crate::{StoreError, rows};
 
 /// One row of `episodes`.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub(super) struct Episode {
     pub(super) last_delivered_at: Option<Timestamp>,
     pub(super) check_at: Option<Timestamp>,
     pub(super) last_planned_at: Timestamp,
+    /// What the user was last told. Only read here: who sends writes it.
+    pub(super) told: Told,
 }
 
 /// What a newer state calls for, given the side known before: nothing, or a message.
@@ -60,6 +63,7 @@ impl Episode {
             last_delivered_at: None,
             check_at: None,
             last_planned_at: Timestamp::EPOCH,
+            told: Told::INSIDE,
         }
     }
 
@@ -101,6 +105,7 @@ impl Episode {
             episode_id,
             kind,
             planned_at: self.next_planned_at(now),
+            after_quiet: None,
             ticker: self.ticker.clone(),
             side: alert.side,
             price: alert.price,
@@ -136,7 +141,7 @@ pub(super) async fn lock(
 ) -> Result<HashMap<RuleId, Episode>, StoreError> {
     let mut select = QueryBuilder::new(
         "select rule_id, user_id, ticker, rule_version, log_generation, quote_offset, side, price, threshold, currency, \
-         quote_time, episode_id, opened_at, last_delivered_at, check_at, last_planned_at from episodes where rule_id ",
+         quote_time, episode_id, opened_at, last_delivered_at, check_at, last_planned_at, told_side, told_episode from episodes where rule_id ",
     );
     push_in(&mut select, rules.into_iter().map(|rule| rule.to_string()));
     select.push(dialect.for_update());
@@ -159,6 +164,10 @@ pub(super) async fn lock(
             last_delivered_at: read.optional_time(&row, "last_delivered_at")?,
             check_at: read.optional_time(&row, "check_at")?,
             last_planned_at: read.time(&row, "last_planned_at")?,
+            told: Told {
+                side: rows::side(&row, "episodes", "told_side")?,
+                episode: read.optional_id(&row, "told_episode")?,
+            },
         };
         episodes.insert(rule_id, episode);
     }
@@ -219,11 +228,17 @@ pub(super) async fn save(
     Ok(())
 }
 
-/// `in (?, ?, ...)`; of nothing: `in (null)`, which no row is.
+/// `in (?, ?, ...)`; of nothing: `in (null)`, which no row is. Filled up with nulls to a power of two, so that there are
+/// few different statements to prepare: MySQL is slow to forget one.
 pub(super) fn push_in(query: &mut QueryBuilder<sqlx::Any>, values: impl IntoIterator<Item = String>) {
     query.push("in (null");
+    let mut count: usize = 0;
     for value in values {
         query.push(", ").push_bind(value);
+        count += 1;
+    }
+    for _ in count..count.next_power_of_two() {
+        query.push(", ").push_bind(None::<String>);
     }
     query.push(")");
 }

@@ -3,13 +3,13 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use sqlx::{AnyConnection, QueryBuilder, Row as _};
+use sqlx::{AnyConnection, QueryBuilder};
 
 use super::episode::{self, Episode, push_in};
-use super::rows::{PlannedDelivery, Reader, insert_deliveries, side_text};
-use super::{Folded, LedgerChange};
+use super::rows::{PlannedDelivery, Reader, insert_deliveries, insert_new_deliveries, side_text};
+use super::{DeliveryKind, Folded, LedgerChange, settings};
 use crate::dialect::Dialect;
-use crate::domain::{Alert, ReminderInterval, RuleId, Timestamp, UserId};
+use crate::domain::{Alert, DeliveryId, RuleId, Timestamp, UserId};
 use crate::transaction::Tx;
 use crate::{Store, StoreError};
 
@@ -37,7 +37,11 @@ async fn fold_in(tx: &mut Tx, changes: &[LedgerChange], now: Timestamp) -> Resul
     // The rule's row is the lock of all that the ledger knows of the rule: it is there before the first alert, and when it
     // is gone, so is everything that could be told.
     let owners = lock_rules(connection, dialect, &touched).await?;
-    let reminders = reminder_intervals(connection, owners.values().copied()).await?;
+    let testers = changes.iter().filter_map(|change| match change {
+        LedgerChange::TestAlert(alert) => Some(alert.user_id),
+        LedgerChange::Alert(_) | LedgerChange::RuleDeleted(_) => None,
+    });
+    let users = settings::of_users(connection, owners.values().copied().chain(testers)).await?;
     let mut episodes = episode::lock(connection, dialect, touched.iter().copied()).await?;
 
     let mut batch = Batch::default();
@@ -45,6 +49,14 @@ async fn fold_in(tx: &mut Tx, changes: &[LedgerChange], now: Timestamp) -> Resul
     for change in changes {
         let alert = match change {
             LedgerChange::Alert(alert) => alert,
+            LedgerChange::TestAlert(alert) if users.contains_key(&alert.user_id) => {
+                batch.tests.push(test(alert, now));
+                continue;
+            }
+            LedgerChange::TestAlert(_) => {
+                folded.orphaned += 1;
+                continue;
+            }
             LedgerChange::RuleDeleted(rule) => {
                 batch.delete(*rule);
                 continue;
@@ -68,7 +80,7 @@ async fn fold_in(tx: &mut Tx, changes: &[LedgerChange], now: Timestamp) -> Resul
             .or_insert_with(|| Episode::before(alert));
         batch
             .planned
-            .extend(episode.advance(alert, reminders.get(owner).copied(), now));
+            .extend(episode.advance(alert, users.get(owner).and_then(|user| user.reminder), now));
         batch.taken.push(alert);
     }
     folded.planned = batch.planned.len() as u64;
@@ -78,6 +90,11 @@ async fn fold_in(tx: &mut Tx, changes: &[LedgerChange], now: Timestamp) -> Resul
     episodes.retain(|rule, _| changed.contains(rule));
     episode::save(connection, dialect, episodes.values()).await?;
     insert_deliveries(connection, &batch.planned).await?;
+    end_snoozes(connection, &batch.planned).await?;
+    let tests = insert_new_deliveries(connection, dialect, &batch.tests).await?;
+    folded.taken += tests;
+    folded.repeated += batch.tests.len() as u64 - tests;
+    folded.planned += tests;
     forget_rules(connection, &batch.deleted).await?;
     Ok(folded)
 }
@@ -86,6 +103,7 @@ async fn fold_in(tx: &mut Tx, changes: &[LedgerChange], now: Timestamp) -> Resul
 struct Batch<'a> {
     taken: Vec<&'a Alert>,
     planned: Vec<PlannedDelivery>,
+    tests: Vec<PlannedDelivery>,
     deleted: HashSet<RuleId>,
 }
 
@@ -100,7 +118,7 @@ impl Batch<'_> {
 impl LedgerChange {
     fn rule_id(&self) -> RuleId {
         match self {
-            Self::Alert(alert) => alert.rule_id,
+            Self::Alert(alert) | Self::TestAlert(alert) => alert.rule_id,
             Self::RuleDeleted(rule) => *rule,
         }
     }
@@ -121,28 +139,49 @@ async fn lock_rules(
         .collect()
 }
 
-/// Of users who want reminders.
-pub(super) async fn reminder_intervals(
+/// The message that a test asks for. It has the name of the rule that there is none of: told twice, planned once.
+fn test(alert: &Alert, now: Timestamp) -> PlannedDelivery {
+    let id = DeliveryId::of_test(alert.rule_id);
+    PlannedDelivery {
+        id,
+        user_id: alert.user_id,
+        rule_id: alert.rule_id,
+        position: alert.position,
+        episode_id: id,
+        kind: DeliveryKind::Test,
+        planned_at: now,
+        ticker: alert.ticker.clone(),
+        side: alert.side,
+        price: alert.price,
+        threshold: alert.threshold,
+        currency: alert.currency.clone(),
+        quote_time: alert.quote_time,
+        quote_ingest_time: alert.quote_ingest_time,
+        already_outside: false,
+        opened_at: alert.quote_time,
+        after_quiet: None,
+    }
+}
+
+/// The price is back, which is what some rules were snoozed for.
+pub(super) async fn end_snoozes(
     connection: &mut AnyConnection,
-    users: impl Iterator<Item = UserId>,
-) -> Result<HashMap<UserId, ReminderInterval>, StoreError> {
-    let users: BTreeSet<UserId> = users.collect();
-    let mut select = QueryBuilder::new(
-        "select id, reminder_interval_secs from users where reminder_interval_secs is not null and id ",
-    );
-    push_in(&mut select, users.iter().map(ToString::to_string));
-    let read = Reader("users");
-    let rows = select.build().fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| {
-            let seconds: i64 = row.try_get("reminder_interval_secs")?;
-            let interval = ReminderInterval::from_secs(seconds).map_err(|error| StoreError::Corrupt {
-                table: "users",
-                reason: format!("reminder_interval_secs: {error}"),
-            })?;
-            Ok((read.parsed(row, "id")?, interval))
-        })
-        .collect()
+    planned: &[PlannedDelivery],
+) -> Result<(), StoreError> {
+    let mut back = Vec::new();
+    for delivery in planned {
+        if delivery.kind == DeliveryKind::BackInRange {
+            back.push(delivery.rule_id.to_string());
+        }
+    }
+    if back.is_empty() {
+        return Ok(());
+    }
+    let mut update =
+        QueryBuilder::new("update rules set snoozed_until_back = 0 where snoozed_until_back = 1 and id ");
+    push_in(&mut update, back);
+    update.build().execute(connection).await?;
+    Ok(())
 }
 
 async fn insert_alerts(

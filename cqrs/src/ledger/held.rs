@@ -12,11 +12,22 @@ pub(crate) async fn release_held(
     user: UserId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    // `held` stays: it says why they come late.
     sqlx::query(
-        "update deliveries set due_at = ?, held = null where user_id = ? and status = 'planned' and held is not null",
+        "update deliveries set due_at = ? where user_id = ? and status = 'planned' and held is not null and due_at > ?",
     )
     .bind(now.as_micros())
     .bind(user.to_string())
+    .bind(now.as_micros())
+    .execute(&mut *connection)
+    .await?;
+    // A look at a reminder's time waits for the same holds.
+    sqlx::query(
+        "update episodes set check_at = ? where user_id = ? and last_delivered_at is not null and check_at > ?",
+    )
+    .bind(now.as_micros())
+    .bind(user.to_string())
+    .bind(now.as_micros())
     .execute(connection)
     .await?;
     Ok(())

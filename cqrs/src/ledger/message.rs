@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use super::hold::Flapping;
 use crate::domain::{
     ChatId, DeliveryId, Language, Note, Price, Range, RuleId, Side, Ticker, TimeZone, Timestamp, UserId,
 };
@@ -183,6 +184,8 @@ pub struct ClaimLimits {
     pub pace: Pace,
     /// Only messages whose place in the messenger's stream comes so soon.
     pub look_ahead: Duration,
+    /// When changes of one rule are told together.
+    pub flapping: Flapping,
 }
 
 impl ClaimedMessage {

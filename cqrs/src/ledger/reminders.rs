@@ -7,18 +7,25 @@ use std::time::Duration;
 use sqlx::{AnyConnection, QueryBuilder, Row as _};
 
 use super::episode::{self, Episode, push_in};
-use super::fold::reminder_intervals;
+use super::fold::end_snoozes;
+use super::hold::{AFTER_QUIET, quiet_ended, quiet_until};
 use super::rows::{PlannedDelivery, Reader, insert_deliveries};
-use super::{Checked, DeliveryKind, check_interval};
+use super::settings::{self, Settings};
+use super::{Checked, DeliveryKind, check_interval, feeds};
 use crate::dialect::Dialect;
 use crate::domain::{
-    DeliveryId, Price, Range, ReminderInterval, RuleId, RuleVersion, Side, Ticker, Timestamp, UserId,
+    DeliveryId, Price, Range, ReminderInterval, RuleId, RuleVersion, Side, Snooze, Ticker, Timestamp, UserId,
 };
 use crate::transaction::Tx;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, rows};
 
 /// How long to hold a reminder back when the latest price no longer bears it out: the alert that says so is on its way.
 const HOLD_BACK: Duration = Duration::from_secs(5);
+
+/// How often to look whether the prices of a ticker come again.
+const STALE_LOOK: Duration = Duration::from_secs(30);
+/// Reminders that are planned so soon after the user's quiet hours waited for their end, and go with what else did.
+const JUST_AFTER_QUIET: Duration = Duration::from_secs(60);
 
 /// What the database knows of an episode's rule now.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +33,7 @@ struct CurrentRule {
     version: RuleVersion,
     range: Range,
     active: bool,
+    snooze: Option<Snooze>,
 }
 
 /// The latest quote of a ticker.
@@ -66,6 +74,8 @@ struct Facts<'a> {
     reminder: Option<ReminderInterval>,
     /// A message of the episode waits to be sent.
     under_way: bool,
+    /// Reminders wait until then.
+    held_until: Option<Timestamp>,
 }
 
 fn decide(episode: &Episode, facts: Facts<'_>, now: Timestamp) -> Decision {
@@ -90,17 +100,45 @@ fn decide(episode: &Episode, facts: Facts<'_>, now: Timestamp) -> Decision {
         }
     }
     let again = now.plus(check_interval(facts.reminder));
-    match (facts.reminder, episode.last_delivered_at) {
+    // Nobody is reminded of what they were not told of.
+    let told = episode
+        .last_delivered_at
+        .filter(|_| episode.told.episode == episode.episode_id);
+    match (facts.reminder, told) {
         (Some(interval), Some(delivered)) if !facts.under_way => {
             let due = delivered.plus(interval.duration());
-            if due <= now {
-                Decision::Remind
-            } else {
-                Decision::Wait(due)
+            match facts.held_until {
+                _ if due > now => Decision::Wait(due),
+                Some(until) => Decision::Wait(until),
+                None => Decision::Remind,
             }
         }
         _ => Decision::Wait(again),
     }
+}
+
+/// Until when reminders of a rule wait, if they do.
+fn held_until(
+    user: Option<&Settings>,
+    rule: Option<&CurrentRule>,
+    stale: bool,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let user = user?;
+    let again = now.plus(check_interval(user.reminder));
+    if user.suspended {
+        return Some(again);
+    }
+    if let Some(end) = quiet_until(user.quiet_hours, &user.time_zone, now) {
+        return Some(end);
+    }
+    match rule.and_then(|rule| rule.snooze) {
+        Some(Snooze::Until(end)) if now < end => return Some(end),
+        Some(Snooze::UntilBack) => return Some(again),
+        Some(Snooze::Until(_)) | None => {}
+    }
+    // What is said of a frozen state is the notice that it is.
+    stale.then(|| now.plus(STALE_LOOK).min(again))
 }
 
 pub(super) async fn check(store: &Store, now: Timestamp, limit: u32) -> Result<Checked, StoreError> {
@@ -138,7 +176,8 @@ async fn check_in(tx: &mut Tx, due: &[RuleId], now: Timestamp) -> Result<Checked
     // Another instance may have looked at them in the meantime.
     episodes.retain(|episode| episode.check_at.is_some_and(|at| at <= now));
     let latest = latest_quotes(connection, &episodes).await?;
-    let reminders = reminder_intervals(connection, episodes.iter().map(|episode| episode.user_id)).await?;
+    let users = settings::of_users(connection, episodes.iter().map(|episode| episode.user_id)).await?;
+    let stale = feeds::stale(connection, episodes.iter().map(|episode| &episode.ticker)).await?;
     let under_way = under_way(connection, &episodes).await?;
     let log = current_log(connection).await?;
 
@@ -153,9 +192,12 @@ async fn check_in(tx: &mut Tx, due: &[RuleId], now: Timestamp) -> Result<Checked
             continue;
         };
         let latest = latest.get(&episode.ticker);
-        let reminder = reminders.get(&episode.user_id).copied();
+        let user = users.get(&episode.user_id);
+        let reminder = user.and_then(|user| user.reminder);
+        let rule = rules.get(&episode.rule_id);
         let facts = Facts {
-            rule: rules.get(&episode.rule_id).copied(),
+            held_until: held_until(user, rule, stale.contains(&episode.ticker), now),
+            rule: rule.copied(),
             latest,
             log,
             reminder,
@@ -178,7 +220,9 @@ async fn check_in(tx: &mut Tx, due: &[RuleId], now: Timestamp) -> Result<Checked
                 checked.repaired += 1;
             }
             Decision::Remind => {
-                planned.push(message(episode, episode_id, DeliveryKind::Reminder, latest, now));
+                let mut reminder_message = message(episode, episode_id, DeliveryKind::Reminder, latest, now);
+                reminder_message.after_quiet = user.and_then(|user| after_quiet(user, now));
+                planned.push(reminder_message);
                 episode.check_at = Some(now.plus(check_interval(reminder)));
                 checked.reminders += 1;
             }
@@ -187,7 +231,14 @@ async fn check_in(tx: &mut Tx, due: &[RuleId], now: Timestamp) -> Result<Checked
     }
     episode::save(connection, dialect, &episodes).await?;
     insert_deliveries(connection, &planned).await?;
+    end_snoozes(connection, &planned).await?;
     Ok(checked)
+}
+
+/// When a reminder goes that waited for the end of the user's quiet hours. None: it did not.
+fn after_quiet(user: &Settings, now: Timestamp) -> Option<Timestamp> {
+    quiet_ended(user.quiet_hours, &user.time_zone, now, JUST_AFTER_QUIET)
+        .map(|end| end.plus(AFTER_QUIET).max(now))
 }
 
 /// A message with the latest price; with the alert's own if there is none, or only an older one.
@@ -229,6 +280,7 @@ fn message(
         quote_ingest_time: latest.ingest_time,
         already_outside: false,
         opened_at: episode.opened_at,
+        after_quiet: None,
     }
 }
 
@@ -262,22 +314,19 @@ async fn lock_rules(
     dialect: Dialect,
     rules: &[RuleId],
 ) -> Result<HashMap<RuleId, CurrentRule>, StoreError> {
-    let mut select = QueryBuilder::new("select id, version, low, high, paused, expired from rules where id ");
+    let mut select = QueryBuilder::new(
+        "select id, version, low, high, paused, expired, snoozed_until, snoozed_until_back from rules where id ",
+    );
     push_in(&mut select, rules.iter().map(ToString::to_string));
     select.push(" order by id").push(dialect.for_update());
     let read = Reader("rules");
     let mut current = HashMap::new();
     for row in select.build().fetch_all(connection).await? {
-        let low = read.optional_price(&row, "low")?;
-        let high = read.optional_price(&row, "high")?;
-        let range = Range::new(low, high).map_err(|error| StoreError::Corrupt {
-            table: "rules",
-            reason: error.to_string(),
-        })?;
         let rule = CurrentRule {
             version: read.version(&row, "version")?,
-            range,
+            range: rows::range(&row, "rules")?,
             active: !read.flag(&row, "paused")? && !read.flag(&row, "expired")?,
+            snooze: rows::snooze(&row)?,
         };
         current.insert(read.parsed(&row, "id")?, rule);
     }

@@ -5,11 +5,18 @@ use std::str::FromStr;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, QueryBuilder, Row as _};
 
+use super::compose::priority;
+use super::episode::push_in;
+use super::hold::Hold;
 use super::{Backlog, DeliveryKind, DeliveryStatus, DeliveryView, OpenEpisode};
+use crate::dialect::Dialect;
 use crate::domain::{
     AlertPosition, ChatId, DeliveryId, Price, RuleId, RuleVersion, Side, Ticker, Timestamp, UserId,
 };
 use crate::{Store, StoreError};
+
+/// Deliveries in one statement: their values stay below every database's limit.
+const CHUNK: usize = 500;
 
 /// A message that was decided on and is not in the table yet.
 #[derive(Debug, Clone)]
@@ -30,19 +37,44 @@ pub(super) struct PlannedDelivery {
     pub(super) quote_ingest_time: Timestamp,
     pub(super) already_outside: bool,
     pub(super) opened_at: Timestamp,
+    /// Some: it waited for the end of the user's quiet hours, and goes then, with what else did.
+    pub(super) after_quiet: Option<Timestamp>,
 }
 
 pub(super) async fn insert_deliveries(
     connection: &mut AnyConnection,
     deliveries: &[PlannedDelivery],
-) -> Result<(), StoreError> {
-    if deliveries.is_empty() {
-        return Ok(());
+) -> Result<u64, StoreError> {
+    let mut new = 0;
+    for chunk in deliveries.chunks(CHUNK) {
+        new += insert(connection, "insert into", chunk).await?;
     }
-    let mut insert = QueryBuilder::new(
-        "insert into deliveries (id, user_id, rule_id, rule_version, log_generation, quote_offset, episode_id, kind, \
+    Ok(new)
+}
+
+/// Inserts what has the same name each time it is planned, and gives how many were new.
+pub(super) async fn insert_new_deliveries(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    deliveries: &[PlannedDelivery],
+) -> Result<u64, StoreError> {
+    let mut new = 0;
+    for chunk in deliveries.chunks(CHUNK) {
+        new += insert(connection, dialect.insert_ignore(), chunk).await?;
+    }
+    Ok(new)
+}
+
+async fn insert(
+    connection: &mut AnyConnection,
+    verb: &str,
+    deliveries: &[PlannedDelivery],
+) -> Result<u64, StoreError> {
+    let mut insert = QueryBuilder::new(verb);
+    insert.push(
+        " deliveries (id, user_id, rule_id, rule_version, log_generation, quote_offset, episode_id, kind, \
          status, planned_at, due_at, attempts, ambiguous_sends, ticker, side, price, threshold, currency, quote_time, \
-         quote_ingest_time, already_outside, opened_at) ",
+         quote_ingest_time, already_outside, opened_at, priority, held) ",
     );
     insert.push_values(deliveries, |mut row, delivery| {
         row.push_bind(delivery.id.to_string())
@@ -55,7 +87,7 @@ pub(super) async fn insert_deliveries(
             .push_bind(kind_text(delivery.kind))
             .push_bind(status_text(DeliveryStatus::Planned))
             .push_bind(delivery.planned_at.as_micros())
-            .push_bind(delivery.planned_at.as_micros())
+            .push_bind(delivery.after_quiet.unwrap_or(delivery.planned_at).as_micros())
             .push_bind(0_i64)
             .push_bind(0_i64)
             .push_bind(delivery.ticker.as_str().to_owned())
@@ -66,19 +98,41 @@ pub(super) async fn insert_deliveries(
             .push_bind(delivery.quote_time.as_micros())
             .push_bind(delivery.quote_ingest_time.as_micros())
             .push_bind(i64::from(delivery.already_outside))
-            .push_bind(delivery.opened_at.as_micros());
+            .push_bind(delivery.opened_at.as_micros())
+            .push_bind(priority(delivery.kind))
+            .push_bind(delivery.after_quiet.map(|_| Hold::Quiet.as_str()));
     });
-    insert.build().execute(connection).await?;
+    Ok(insert.build().execute(connection).await?.rows_affected())
+}
+
+/// Ends deliveries that are not sent.
+pub(super) async fn end(
+    connection: &mut AnyConnection,
+    deliveries: &[DeliveryId],
+    status: DeliveryStatus,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut update = QueryBuilder::new("update deliveries set status = ");
+    update.push_bind(status_text(status));
+    update.push(", reason = ").push_bind(reason.to_owned());
+    update.push(", due_at = ").push_bind(now.as_micros());
+    update.push(", claimed_by = null, claimed_at = null where id ");
+    push_in(&mut update, deliveries.iter().map(ToString::to_string));
+    update.build().execute(connection).await?;
     Ok(())
 }
 
-pub(super) async fn open_episodes(store: &Store, user: UserId) -> Result<Vec<OpenEpisode>, StoreError> {
+pub(super) async fn open_episodes<'c>(
+    database: impl sqlx::Executor<'c, Database = sqlx::Any>,
+    user: UserId,
+) -> Result<Vec<OpenEpisode>, StoreError> {
     let rows = sqlx::query(
         "select rule_id, side, rule_version, log_generation, quote_offset, opened_at from episodes \
          where user_id = ? and episode_id is not null order by opened_at, rule_id",
     )
     .bind(user.to_string())
-    .fetch_all(&store.read)
+    .fetch_all(database)
     .await?;
     let read = Reader("episodes");
     rows.iter()
@@ -100,7 +154,7 @@ pub(super) async fn deliveries(
 ) -> Result<Vec<DeliveryView>, StoreError> {
     let rows = sqlx::query(
         "select id, rule_id, rule_version, log_generation, quote_offset, kind, ticker, price, status, planned_at, \
-         attempts, ambiguous_sends, sent_at, reason \
+         attempts, ambiguous_sends, sent_at, message_id, reason \
          from deliveries where user_id = ? order by planned_at desc, id desc limit ?",
     )
     .bind(user.to_string())
@@ -123,6 +177,7 @@ pub(super) async fn deliveries(
                 attempts: read.count(row, "attempts")?,
                 ambiguous_sends: read.count(row, "ambiguous_sends")?,
                 sent_at: read.optional_time(row, "sent_at")?,
+                message_id: row.try_get("message_id")?,
                 reason: row.try_get("reason")?,
             })
         })
@@ -221,13 +276,6 @@ impl Reader {
     pub(super) fn price(self, row: &AnyRow, column: &str) -> Result<Price, StoreError> {
         let units: i64 = row.try_get(column)?;
         Price::from_units(units).map_err(|_| self.corrupt(column, units))
-    }
-
-    pub(super) fn optional_price(self, row: &AnyRow, column: &str) -> Result<Option<Price>, StoreError> {
-        let units: Option<i64> = row.try_get(column)?;
-        units
-            .map(|units| Price::from_units(units).map_err(|_| self.corrupt(column, units)))
-            .transpose()
     }
 
     pub(super) fn time(self, row: &AnyRow, column: &str) -> Result<Timestamp, StoreError> {

@@ -1,0 +1,119 @@
+//! Why what could be said waits. Pure.
+
+use std::time::Duration;
+
+use super::DeliveryKind;
+use crate::domain::{QuietHours, Snooze, TimeZone, Timestamp};
+
+/// Why a delivery waits or waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Hold {
+    /// The user is left in peace.
+    Quiet,
+    /// The rule is.
+    Snooze,
+    /// The rule told much already.
+    Flapping,
+}
+
+impl Hold {
+    /// As stored.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quiet => "quiet",
+            Self::Snooze => "snooze",
+            Self::Flapping => "flapping",
+        }
+    }
+
+    /// As it was stored.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        [Self::Quiet, Self::Snooze, Self::Flapping]
+            .into_iter()
+            .find(|hold| hold.as_str() == text)
+    }
+}
+
+/// When changes of one rule are told together instead of each by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flapping {
+    /// So many messages about changes of one rule...
+    pub messages: u32,
+    /// ...in so long a time; then the next waits until there were fewer.
+    pub window: Duration,
+}
+
+impl Default for Flapping {
+    /// Four in ten minutes.
+    fn default() -> Self {
+        Self {
+            messages: 4,
+            window: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Messages held through quiet hours go this long after their end, so that reminders planned at the end join them.
+pub(super) const AFTER_QUIET: Duration = Duration::from_secs(2);
+/// A rule snoozed until the price is back is looked at again after this: most are released before.
+const LOOK_AGAIN: Duration = Duration::from_secs(10 * 60);
+
+/// All that a hold rests on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reasons<'a> {
+    /// When the user's quiet hours end, if they are on.
+    pub(super) quiet_until: Option<Timestamp>,
+    pub(super) snooze: Option<Snooze>,
+    /// When messages about changes of the rule were sent lately, newest first.
+    pub(super) sent: &'a [Timestamp],
+    pub(super) flapping: Flapping,
+}
+
+/// Until when a part of a message waits, and why. None: it may go.
+pub(super) fn hold(kind: DeliveryKind, reasons: Reasons<'_>, now: Timestamp) -> Option<(Timestamp, Hold)> {
+    let quiet = reasons
+        .quiet_until
+        .map(|end| (end.plus(AFTER_QUIET), Hold::Quiet));
+    let snooze = match reasons.snooze {
+        Some(Snooze::Until(end)) if now < end => Some((end, Hold::Snooze)),
+        Some(Snooze::UntilBack) => Some((now.plus(LOOK_AGAIN), Hold::Snooze)),
+        Some(Snooze::Until(_)) | None => None,
+    };
+    match kind {
+        DeliveryKind::Test => None,
+        DeliveryKind::FeedStale | DeliveryKind::FeedBack => quiet,
+        DeliveryKind::Reminder => quiet.or(snooze),
+        // The return ends the snooze that waits for it.
+        DeliveryKind::BackInRange | DeliveryKind::CameAndWent
+            if reasons.snooze == Some(Snooze::UntilBack) =>
+        {
+            quiet.or_else(|| calm_at(reasons, now))
+        }
+        DeliveryKind::Breach | DeliveryKind::Jump | DeliveryKind::BackInRange | DeliveryKind::CameAndWent => {
+            quiet.or(snooze).or_else(|| calm_at(reasons, now))
+        }
+    }
+}
+
+/// When the rule may tell of its next change, if not now.
+fn calm_at(reasons: Reasons<'_>, now: Timestamp) -> Option<(Timestamp, Hold)> {
+    let Flapping { messages, window } = reasons.flapping;
+    let index = usize::try_from(messages.checked_sub(1)?).ok()?;
+    let over = reasons.sent.get(index)?.plus(window);
+    (now < over).then_some((over, Hold::Flapping))
+}
+
+/// When the quiet hours that `now` falls in end.
+pub(super) fn quiet_until(hours: Option<QuietHours>, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
+    hours?.end_after(now, zone)
+}
+
+/// When quiet hours ended that were on `ago` before now.
+pub(super) fn quiet_ended(
+    hours: Option<QuietHours>,
+    zone: &TimeZone,
+    now: Timestamp,
+    ago: Duration,
+) -> Option<Timestamp> {
+    hours?.end_after(now.minus(ago), zone).filter(|end| *end <= now)
+}
