@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use cqrs::{Limits, Pace};
+use cqrs::{Flapping, Limits, Pace};
 use secrecy::SecretString;
 use service::config::{DatabaseArgs, KafkaArgs};
 
