@@ -204,3 +204,44 @@ async fn one_of_two_instances_polls_and_the_other_takes_over() {
     second.stop().await;
     assert_eq!(stage.telegram.texts(42).len(), 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_comes_through_kafka_and_who_unblocks_the_bot_hears_what_was_missed() {
+    let stage = Stage::set().await;
+    let (caller, rule) = stage.user("ada@example.org", Some(42)).await;
+    let notifier = stage.start();
+    for number in 1..=3 {
+        let answer = ask(&stage, 42, "/test").await;
+        assert!(answer.contains("A test alert is on its way"), "{answer}");
+        wait_for("the test alert", async || {
+            let texts = stage.telegram.texts(42);
+            let told = texts.iter().filter(|text| text.contains("TEST"));
+            (told.count() == number).then_some(())
+        })
+        .await;
+    }
+    let history = ask(&stage, 42, "/history").await;
+    assert_eq!(history.matches("TEST 101 test (sent)").count(), 3, "{history}");
+
+    stage.telegram.block(42);
+    stage.alert(&rule, 1, Side::Above).await;
+    wait_for("the chat to be suspended", async || {
+        let user = stage.store.queries().user(caller).await.unwrap()?;
+        user.chat_suspended_at.map(|_| ())
+    })
+    .await;
+    stage.telegram.unblock(42);
+    assert!(
+        ask(&stage, 42, "/settings")
+            .await
+            .contains("This chat has refused messages since")
+    );
+    let answer = ask(&stage, 42, "/start").await;
+    assert!(
+        answer.contains("Welcome back! You missed 1 alert; 1 still out of range."),
+        "{answer}"
+    );
+    assert!(answer.contains("AAPL ▲ above 200 since"), "{answer}");
+    assert!(ask(&stage, 42, "/start").await.contains("This chat is linked"));
+    notifier.stop().await;
+}

@@ -145,7 +145,7 @@ async fn list_and_delete(stage: &Stage, caller: cqrs::Caller, rule: RuleId) {
     press(stage, question, "Yes, delete").await;
     wait_for("it to be deleted", async || {
         let message = stage.telegram.message(question)?;
-        (message.text.contains("Deleted: AAPL") && message.buttons().is_empty()).then_some(())
+        (message.text.contains("Deleted: the rule on AAPL") && message.buttons().is_empty()).then_some(())
     })
     .await;
     assert!(queries.rule(caller, rule).await.unwrap().is_none());

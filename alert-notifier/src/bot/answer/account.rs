@@ -1,7 +1,7 @@
 //! Linking, settings, leaving.
 
-use cqrs::domain::Token;
-use cqrs::{Caller, CommandError, UserEdit};
+use cqrs::domain::{Rule, Token};
+use cqrs::{Caller, CommandError, OpenEpisode, UserEdit};
 
 use super::super::command::Command;
 use super::super::incoming::Incoming;
@@ -44,7 +44,19 @@ impl Desk {
     /// Somebody who is linked says hello: perhaps after blocking the bot for a while.
     async fn greet(&self, asker: &Asker) -> Replies {
         let rules = self.rules(asker).await?;
-        Ok(vec![text::linked_already(rules.len(), asker.language()).into()])
+        let resumed = self.ledger.resume_chat(asker.caller.0, asker.reader.now).await?;
+        let Some(resumed) = resumed else {
+            return Ok(vec![text::linked_already(rules.len(), asker.language()).into()]);
+        };
+        let open: Vec<(OpenEpisode, &Rule)> = resumed
+            .open
+            .into_iter()
+            .filter_map(|episode| {
+                let rule = rules.iter().find(|rule| rule.id == episode.rule_id)?;
+                Some((episode, rule))
+            })
+            .collect();
+        Ok(vec![text::resumed(resumed.missed, &open, &asker.reader).into()])
     }
 
     pub(super) async fn lang(&self, asker: &Asker, rest: &str) -> Replies {

@@ -1,11 +1,13 @@
 //! The chat's account: linking, settings, leaving.
 
-use cqrs::domain::{Language, User};
+use cqrs::OpenEpisode;
+use cqrs::domain::{Language, Rule, Side, User};
 
 use super::holds::{quiet_line, reminders_line};
 use super::rules::summary;
 use super::{Reader, either};
 use crate::text::rich::{Line, Text};
+use crate::text::words;
 
 /// After `/start TOKEN`.
 pub(in crate::bot) fn linked(user: &User, rules: usize, language: Language) -> Text {
@@ -48,6 +50,46 @@ pub(in crate::bot) fn linked_in_spite_of_token(language: Language) -> Text {
         "This link does not work any more, but this chat is linked to an account already: all is well.",
         "Questo link non funziona più, ma questa chat è già collegata a un account: tutto a posto.",
     ))
+}
+
+/// After `/start` in a chat that took no messages for a while.
+pub(in crate::bot) fn resumed(missed: u64, open: &[(OpenEpisode, &Rule)], reader: &Reader) -> Text {
+    let language = reader.language;
+    let still = u64::try_from(open.len()).unwrap_or(u64::MAX);
+    let mut text = Text::new(language).with(match (missed, language) {
+        (0, Language::En) => "Welcome back! You missed no alerts.".to_owned(),
+        (0, Language::It) => "Ciao di nuovo! Non hai perso nessun avviso.".to_owned(),
+        (_, Language::En) => format!(
+            "Welcome back! You missed {}; {still} still out of range.",
+            words::count(missed, "alert", "alerts"),
+        ),
+        (_, Language::It) => format!(
+            "Ciao di nuovo! Hai perso {}; {still} ancora fuori dall'intervallo.",
+            words::count(missed, "avviso", "avvisi"),
+        ),
+    });
+    for (episode, rule) in open {
+        let side = if episode.side == Side::Below {
+            either(language, "▼ below", "▼ sotto")
+        } else {
+            either(language, "▲ above", "▲ sopra")
+        };
+        let threshold = if episode.side == Side::Below {
+            rule.range.low()
+        } else {
+            rule.range.high()
+        };
+        let threshold = threshold
+            .map(|price| words::price(price, language))
+            .unwrap_or_default();
+        let since = reader.since(episode.opened_at);
+        text.push(
+            Line::new()
+                .bold(rule.ticker.as_str())
+                .plain(format!(" {side} {threshold} {since}")),
+        );
+    }
+    text
 }
 
 /// After `/stop`.

@@ -66,3 +66,6 @@ const fn either<'a>(language: Language, english: &'a str, italian: &'a str) -> &
         Language::It => italian,
     }
 }
+
+#[cfg(test)]
+mod tests;

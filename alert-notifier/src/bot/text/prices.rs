@@ -59,7 +59,7 @@ pub(in crate::bot) fn no_prices(ticker: &Ticker, length: Duration, newest: &Quot
     Text::new(reader.language).with(match reader.language {
         Language::En => format!("No price of {ticker} came in the last {length}; the newest is of {newest}. Try a longer time."),
         Language::It => format!(
-            "Di {ticker} non è arrivato nessun prezzo negli ultimi {length}; l'ultimo: {newest}. Prova un periodo più lungo."
+            "Di {ticker} non è arrivato nessun prezzo nell'ultimo periodo ({length}); il più recente: {newest}. Prova un periodo più lungo."
         ),
     })
 }

@@ -315,12 +315,12 @@ pub(in crate::bot) fn ask_delete(rule: &Rule, language: Language) -> Text {
 pub(in crate::bot) fn deleted(rule: &Rule, language: Language) -> Text {
     Text::new(language).with(match language {
         Language::En => format!(
-            "Deleted: {} is not watched for {} any more.",
+            "Deleted: the rule on {} ({}).",
             rule.ticker,
             thresholds(rule.range, language)
         ),
         Language::It => format!(
-            "Eliminata: non seguo più {} ({}).",
+            "Eliminata: la regola su {} ({}).",
             rule.ticker,
             thresholds(rule.range, language)
         ),
