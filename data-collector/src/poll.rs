@@ -179,9 +179,7 @@ impl Poller {
         match self.publisher.publish(&quote).await {
             Ok(()) => {
                 state.published = Some(quote.event_time);
-                // The first price after the start may be yesterday's: it is not new because this process is.
-                let is_fresh = now.since(quote.event_time) < UNMOVED_FOR;
-                ("published", Some(if is_fresh { Seen::New } else { Seen::Same }))
+                ("published", Some(seen_of(&quote, now)))
             }
             // The next poll publishes the price again, or a newer one.
             Err(error) => {
@@ -224,6 +222,15 @@ impl Poller {
     }
 }
 
+/// The first price after the start may be yesterday's: it is not new because this process is.
+fn seen_of(published: &Quote, now: Timestamp) -> Seen {
+    if now.since(published.event_time) < UNMOVED_FOR {
+        Seen::New
+    } else {
+        Seen::Same
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,6 +263,20 @@ mod tests {
         assert_eq!(new.check(&quote(1_060_000_000), now), Ok(()));
         assert_eq!(new.check(&quote(1_060_000_001), now), Err(Refusal::Future));
         assert_eq!(known.check(&quote(1_060_000_001), now), Err(Refusal::Future));
+    }
+
+    #[test]
+    fn an_old_price_is_no_news_even_if_it_is_the_first() {
+        let now = Timestamp::from_micros(10_000_000_000);
+        let age = |age: Duration| seen_of(&quote(now.minus(age).as_micros()), now);
+        assert_eq!(age(Duration::ZERO), Seen::New);
+        assert_eq!(age(UNMOVED_FOR - Duration::from_micros(1)), Seen::New);
+        assert_eq!(age(UNMOVED_FOR), Seen::Same);
+        assert_eq!(
+            seen_of(&quote(10_000_000_001), now),
+            Seen::New,
+            "clocks differ a little"
+        );
     }
 
     #[test]
