@@ -1,22 +1,17 @@
-//! From the alerts topic into the ledger.
+//! From topics into the ledger.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use cqrs::domain::Timestamp;
-use cqrs::{Ledger, LedgerChange};
-use service::codec::{AlertRecord, DecodeError, decode_alert_record, decode_rule_key};
+use cqrs::StoreError;
+use service::ComponentHealth;
+use service::codec::DecodeError;
 use service::kafka::{
     BatchConsumer, BatchLimits, ConsumerEvent, DeadLetters, Kafka, KafkaError, Record, StartFrom,
 };
-use service::{ComponentHealth, topics};
+use service::topics::Topic;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-
-use crate::metrics;
-
-/// The consumer group.
-pub(crate) const GROUP: &str = "alert-notifier";
 
 /// Few enough to be folded in milliseconds, soon enough to add little to the way from quote to message.
 const LIMITS: BatchLimits = BatchLimits {
@@ -29,10 +24,29 @@ const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Folds alerts until shutdown.
+/// What is read from a topic, and what is done with it.
+pub(crate) trait Folding: Send + Sync + 'static {
+    /// What a record says.
+    type Change: Send + Sync;
+
+    /// Where it is read.
+    const TOPIC: Topic;
+    /// The consumer group.
+    const GROUP: &'static str;
+    /// What is logged, and told by readiness, when folding fails.
+    const FAILURE: &'static str;
+
+    /// What a record says; none: nothing.
+    fn change_of(record: &Record) -> Result<Option<Self::Change>, DecodeError>;
+
+    /// Into the ledger. Gives how many messages were planned.
+    fn fold(&self, changes: &[Self::Change]) -> impl Future<Output = Result<u64, StoreError>> + Send;
+}
+
+/// Folds a topic until shutdown.
 #[derive(Debug)]
-pub(crate) struct Intake {
-    ledger: Ledger,
+pub(crate) struct Intake<F> {
+    folding: F,
     consumer: BatchConsumer,
     dead_letters: DeadLetters,
     /// Told when a fold planned something.
@@ -41,19 +55,19 @@ pub(crate) struct Intake {
     health: ComponentHealth,
 }
 
-impl Intake {
+impl<F: Folding> Intake<F> {
     pub(crate) fn new(
         kafka: &Kafka,
-        ledger: Ledger,
+        folding: F,
         planned: Arc<Notify>,
         shutdown: CancellationToken,
         health: ComponentHealth,
     ) -> Result<Self, KafkaError> {
         let producer = kafka.producer(DEAD_LETTER_TIMEOUT, Duration::ZERO)?;
-        let consumer = kafka.consumer(GROUP, topics::ALERTS, StartFrom::Committed, LIMITS)?;
-        let dead_letters = DeadLetters::new(producer, GROUP);
+        let consumer = kafka.consumer(F::GROUP, F::TOPIC, StartFrom::Committed, LIMITS)?;
+        let dead_letters = DeadLetters::new(producer, F::GROUP);
         Ok(Self {
-            ledger,
+            folding,
             consumer,
             dead_letters,
             planned,
@@ -82,7 +96,11 @@ impl Intake {
         if let Some(batch) = last
             && let Err(error) = self.consumer.commit_and_wait(&batch)
         {
-            tracing::warn!(%error, "the last commit failed; its alerts will be folded again, which changes nothing");
+            tracing::warn!(
+                %error,
+                kafka.topic = F::TOPIC.name,
+                "the last commit failed; its records will be folded again, which changes nothing"
+            );
         }
         self.consumer.close().await;
         Ok(())
@@ -92,8 +110,8 @@ impl Intake {
     async fn handle(&self, records: &[Record]) -> bool {
         let mut changes = Vec::with_capacity(records.len());
         for record in records {
-            match change_of(record) {
-                Ok(change) => changes.push(change),
+            match F::change_of(record) {
+                Ok(change) => changes.extend(change),
                 Err(error) => {
                     let reason = error.to_string();
                     let sent = self.persist("a dead letter could not be written", || {
@@ -105,22 +123,19 @@ impl Intake {
                 }
             }
         }
-        let folded = self.persist("alerts could not be folded", || {
-            self.ledger.fold(&changes, Timestamp::now())
-        });
-        let Some(folded) = folded.await else { return false };
-        metrics::folded(folded);
-        if folded.planned > 0 {
+        let folded = self.persist(F::FAILURE, || self.folding.fold(&changes));
+        let Some(planned) = folded.await else { return false };
+        if planned > 0 {
             self.planned.notify_one();
         }
         true
     }
 
     /// Tries until it works, or until shutdown.
-    async fn persist<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
+    async fn persist<T, E: std::fmt::Display, W: Future<Output = Result<T, E>>>(
         &self,
         failure: &str,
-        work: impl Fn() -> F,
+        work: impl Fn() -> W,
     ) -> Option<T> {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -138,25 +153,6 @@ impl Intake {
                 .run_until_cancelled(tokio::time::sleep(pause))
                 .await?;
             pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-}
-
-/// What a record says. A tombstone says that its rule was deleted.
-fn change_of(record: &Record) -> Result<LedgerChange, DecodeError> {
-    let rule_id = decode_rule_key(record.key.as_deref())?;
-    match &record.payload {
-        None => Ok(LedgerChange::RuleDeleted(rule_id)),
-        Some(payload) => {
-            let (of_rule, change) = match decode_alert_record(payload)? {
-                AlertRecord::State(alert) => (alert.rule_id, LedgerChange::Alert(alert)),
-                AlertRecord::Test(alert) => (alert.rule_id, LedgerChange::TestAlert(alert)),
-            };
-            if of_rule == rule_id {
-                Ok(change)
-            } else {
-                Err(DecodeError::Key)
-            }
         }
     }
 }

@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod alerts;
 mod bot;
 pub mod buttons;
 pub mod chart;
 mod config;
 mod delivery;
 mod disposition;
+mod feeds;
 mod intake;
 mod metrics;
 mod reminders;

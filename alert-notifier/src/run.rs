@@ -10,9 +10,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts::Alerts;
 use crate::bot::{self, Courier, Desk, Webhook};
 use crate::delivery::Worker;
-use crate::intake::Intake;
+use crate::feeds::Feeds;
+use crate::intake::{Folding, Intake};
 use crate::sender::{Sender, TelegramSender, TerminalSender};
 use crate::test_alert::TestAlerts;
 use crate::{Config, metrics, reminders};
@@ -66,19 +68,8 @@ struct Parts {
 impl Parts {
     async fn run(self, kafka: &Kafka) -> anyhow::Result<()> {
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
-        let intake = Intake::new(
-            kafka,
-            self.ledger.clone(),
-            Arc::clone(&self.planned),
-            self.shutdown.clone(),
-            self.context.health.component("alerts"),
-        )?;
-        tasks.spawn(async move {
-            intake
-                .run()
-                .await
-                .context("the alerts topic can't be read any more")
-        });
+        self.spawn_intake(&mut tasks, kafka, "alerts", Alerts(self.ledger.clone()))?;
+        self.spawn_intake(&mut tasks, kafka, "feeds", Feeds(self.ledger.clone()))?;
         let planner = reminders::run(
             self.ledger.clone(),
             Arc::clone(&self.planned),
@@ -112,6 +103,29 @@ impl Parts {
             );
         }
         result
+    }
+
+    fn spawn_intake<F: Folding>(
+        &self,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+        kafka: &Kafka,
+        component: &'static str,
+        folding: F,
+    ) -> anyhow::Result<()> {
+        let intake = Intake::new(
+            kafka,
+            folding,
+            Arc::clone(&self.planned),
+            self.shutdown.clone(),
+            self.context.health.component(component),
+        )?;
+        tasks.spawn(async move {
+            intake
+                .run()
+                .await
+                .with_context(|| format!("the topic {} can't be read any more", F::TOPIC.name))
+        });
+        Ok(())
     }
 
     fn spawn_worker<S: Sender>(&self, tasks: &mut JoinSet<anyhow::Result<()>>, sender: S) {
