@@ -11,6 +11,8 @@ mod bot_buttons;
 mod bot_conversation;
 mod bot_updates;
 mod deliveries;
+mod deliveries_fairness;
+mod deliveries_many;
 mod intake;
 mod secrets;
 mod stage;
