@@ -50,6 +50,27 @@ async fn a_breach_reminders_and_the_return_come_in_order() {
     notifier.stop().await;
     let messages = stage.telegram.messages();
     assert!(messages[1].text.contains("222 USD"), "{messages:?}");
+    assert!(messages[1].text.contains("highest 222"), "{messages:?}");
+    // The reminder and the return answer the breach.
+    let breach = Some(messages[0].message_id);
+    let answers: Vec<_> = messages.iter().map(|message| message.reply_to).collect();
+    assert_eq!(answers, [None, breach, breach]);
+    let labels = |at: usize| -> Vec<String> {
+        messages[at]
+            .buttons()
+            .into_iter()
+            .map(|button| button.label)
+            .collect()
+    };
+    let buttons = ["Snooze 1h", "Until back", "Edit", "Chart"];
+    assert_eq!(
+        (labels(0), labels(1), labels(2).len()),
+        (
+            buttons.map(str::to_owned).to_vec(),
+            buttons.map(str::to_owned).to_vec(),
+            0
+        )
+    );
     assert!(messages[1].received_us - messages[0].received_us >= 10_000_000);
     let kinds: Vec<_> = deliveries(&stage, caller)
         .await
@@ -70,11 +91,13 @@ async fn a_chat_gets_one_message_a_second_and_others_do_not_wait_for_it() {
     let (_, rule) = stage.user("ada@example.org", Some(42)).await;
     let (_, others_rule) = stage.user("bob@example.org", Some(43)).await;
     let notifier = stage.start();
-    for (offset, side) in [(1, Side::Above), (2, Side::In), (3, Side::Above), (4, Side::In)] {
-        stage.alert(&rule, offset, side).await;
-    }
-    stage.alert(&others_rule, 5, Side::Above).await;
-    assert_eq!(stage.headlines(42, 4).await, [OUT, BACK, OUT, BACK]);
+    stage.alert(&rule, 1, Side::Above).await;
+    stage.headlines(42, 1).await;
+    stage.alert(&rule, 2, Side::In).await;
+    stage.alert(&others_rule, 3, Side::Above).await;
+    stage.headlines(42, 2).await;
+    stage.alert(&rule, 4, Side::Above).await;
+    assert_eq!(stage.headlines(42, 3).await, [OUT, BACK, OUT]);
     notifier.stop().await;
     let messages = stage.telegram.messages();
     let times: Vec<_> = messages
@@ -86,10 +109,29 @@ async fn a_chat_gets_one_message_a_second_and_others_do_not_wait_for_it() {
         times.windows(2).all(|pair| pair[1] - pair[0] > 950_000),
         "{times:?}"
     );
+    let order: Vec<_> = messages.iter().map(|it| it.chat).collect();
+    assert_eq!(order, [42, 43, 42, 42]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_at_once_comes_in_one_message() {
+    let stage = Stage::set().await;
+    let (caller, rules) = stage.user_with("ada@example.org", Some(42), 3).await;
+    stage.alert_all(&rules, 1, Side::Above).await;
+    stage.alert_all(&rules[..1], 2, Side::In).await;
+    let notifier = stage.start();
+    assert_eq!(stage.headlines(42, 1).await, ["3 alerts"]);
+    notifier.stop().await;
+    let texts = stage.telegram.texts(42);
+    assert_eq!(texts.len(), 1);
+    assert_eq!(texts[0].matches(OUT).count(), 2, "{texts:?}");
     assert!(
-        messages.iter().position(|it| it.chat == 43).unwrap() < messages.len() - 1,
-        "{messages:?}"
+        texts[0].contains("● AAPL left its range and is back"),
+        "{texts:?}"
     );
+    let all = deliveries(&stage, caller).await;
+    assert_eq!(all.len(), 4);
+    assert!(all.iter().all(|it| it.status == DeliveryStatus::Sent), "{all:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +143,11 @@ async fn what_goes_wrong_for_a_while_is_sent_in_the_end() {
         // It arrived, and nobody could know: a copy, which is counted.
         (Fault::DropAfter, 2, 1),
         (Fault::Garbage, 2, 1),
+        (Fault::CutAnswer, 2, 1),
         (Fault::Delay(300), 1, 0),
+        // Longer than a request may take.
+        (Fault::HoldBefore, 1, 1),
+        (Fault::HoldAfter, 2, 1),
     ] {
         let stage = Stage::set().await;
         let (caller, rule) = stage.user("ada@example.org", Some(42)).await;
@@ -116,33 +162,35 @@ async fn what_goes_wrong_for_a_while_is_sent_in_the_end() {
     }
 }
 
+/// The user's messages, once there are so many and all have ended.
+async fn all_ended(stage: &Stage, caller: Caller, count: usize) -> Vec<DeliveryView> {
+    wait_for("the end of all messages", async || {
+        let all = deliveries(stage, caller).await;
+        let waits =
+            |it: &DeliveryView| matches!(it.status, DeliveryStatus::Planned | DeliveryStatus::Sending);
+        (all.len() == count && !all.iter().any(waits)).then_some(all)
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_never_arrive_ends_with_its_reason_and_holds_nothing_up() {
     let stage = Stage::set().await;
-    let (blocked, blocked_rule) = stage.user("ada@example.org", Some(42)).await;
     let (unlinked, unlinked_rule) = stage.user("bob@example.org", None).await;
     let (lost, lost_rule) = stage.user("eve@example.org", Some(44)).await;
     stage
         .telegram
-        .fault(PlannedFault::of_messages(Fault::Blocked, 1).to_chat(42));
-    stage
-        .telegram
         .fault(PlannedFault::of_messages(Fault::ChatNotFound, 1).to_chat(44));
     let notifier = stage.start();
-    for rule in [&blocked_rule, &unlinked_rule, &lost_rule] {
-        stage.alert(rule, 1, Side::Above).await;
-        // Not told of the breach, so not told of its end; told of the next.
-        stage.alert(rule, 2, Side::In).await;
-        stage.alert(rule, 3, Side::Below).await;
+    // Not told of the breach, so not told of its end; told of the next.
+    for (offset, side) in [(1, Side::Above), (2, Side::In), (3, Side::Below)] {
+        for (caller, rule) in [(unlinked, &unlinked_rule), (lost, &lost_rule)] {
+            stage.alert(rule, offset, side).await;
+            all_ended(&stage, caller, usize::try_from(offset).unwrap()).await;
+        }
     }
-    assert_eq!(stage.headlines(42, 1).await, ["▼ AAPL is below 100"]);
     assert_eq!(stage.headlines(44, 1).await, ["▼ AAPL is below 100"]);
     for (caller, reason, last) in [
-        (
-            blocked,
-            "the chat takes no messages: Forbidden: bot was blocked by the user",
-            DeliveryStatus::Sent,
-        ),
         (unlinked, "no chat linked", DeliveryStatus::Undeliverable),
         (
             lost,
@@ -150,17 +198,44 @@ async fn what_can_never_arrive_ends_with_its_reason_and_holds_nothing_up() {
             DeliveryStatus::Sent,
         ),
     ] {
-        let all = wait_for("the end of all three", async || {
-            let all = deliveries(&stage, caller).await;
-            (all.len() == 3 && all[2].status == last).then_some(all)
-        })
-        .await;
+        let all = all_ended(&stage, caller, 3).await;
         assert_eq!(
             (all[0].status, all[0].reason.as_deref()),
             (DeliveryStatus::Undeliverable, Some(reason))
         );
         assert_eq!(all[1].status, DeliveryStatus::Superseded);
+        assert_eq!(all[2].status, last);
     }
+    notifier.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_blocks_the_bot_gets_nothing_until_they_come_back() {
+    let stage = Stage::set().await;
+    let (caller, rule) = stage.user("ada@example.org", Some(42)).await;
+    stage.telegram.block(42);
+    let notifier = stage.start();
+    stage.alert(&rule, 1, Side::Above).await;
+    let refused = all_ended(&stage, caller, 1).await;
+    let reason = "the chat takes no messages: Forbidden: bot was blocked by the user";
+    assert_eq!(refused[0].reason.as_deref(), Some(reason));
+    stage.telegram.unblock(42);
+    // Nobody tries again by themselves, and the rule stays.
+    stage.alert(&rule, 2, Side::In).await;
+    stage.alert(&rule, 3, Side::Below).await;
+    all_ended(&stage, caller, 3).await;
+    assert_eq!(stage.telegram.calls("sendMessage"), 1);
+    let resumed = stage
+        .store
+        .ledger()
+        .resume_chat(caller.0, Timestamp::now())
+        .await
+        .unwrap()
+        .expect("it was suspended");
+    assert_eq!(resumed.open.len(), 1);
+    // Whoever comes back is told what is open, so its end is told.
+    stage.alert(&rule, 4, Side::In).await;
+    assert_eq!(stage.headlines(42, 1).await, [BACK]);
     notifier.stop().await;
 }
 
@@ -247,6 +322,9 @@ async fn a_notifier_killed_while_sending_leaves_the_message_to_the_next_one() {
     let second = Stage::start_with(config);
     stage.alert(&rule, 2, Side::In).await;
     assert_eq!(stage.headlines(42, 2).await, [OUT, BACK]);
+    let texts = stage.telegram.texts(42);
+    let repeats: Vec<_> = texts.iter().map(|it| it.contains("(may be a repeat")).collect();
+    assert_eq!(repeats, [true, false]);
     let delivery = first_ended(&stage, caller).await;
     assert_eq!(
         (delivery.status, delivery.attempts, delivery.ambiguous_sends),
@@ -266,13 +344,20 @@ async fn two_notifiers_send_each_message_once_and_in_order() {
         ));
     }
     let notifiers = [stage.start(), stage.start()];
-    for (offset, side) in [(1, Side::Above), (2, Side::In), (3, Side::Above), (4, Side::In)] {
+    let mut told = Vec::new();
+    for (offset, side, headline) in [
+        (1, Side::Above, OUT),
+        (2, Side::In, BACK),
+        (3, Side::Above, OUT),
+        (4, Side::In, BACK),
+    ] {
+        told.push(headline);
         for (_, rule) in &rules {
             stage.alert(rule, offset, side).await;
         }
-    }
-    for (chat, _) in &rules {
-        assert_eq!(stage.headlines(*chat, 4).await, [OUT, BACK, OUT, BACK]);
+        for (chat, _) in &rules {
+            assert_eq!(stage.headlines(*chat, told.len()).await, told);
+        }
     }
     for notifier in notifiers {
         notifier.stop().await;
