@@ -314,6 +314,7 @@ fn the_state_of_feeds_and_alerts_is_told() {
                 attempts: 1,
                 ambiguous_sends: 0,
                 sent_at: None,
+                message_id: None,
                 reason: Some("the chat <is> gone".to_owned()),
             })
             .collect();
@@ -397,6 +398,6 @@ fn the_longest_list_fits_into_a_message() {
         let text = rules::list(&page, &reader(language));
         // Nothing is cut off, so that each rule has its buttons' number.
         assert!(text.plain().encode_utf16().count() <= 4_096);
-        assert!(super::help::help(language).plain().encode_utf16().count() <= 4_096);
+        assert!(help::help(language).plain().encode_utf16().count() <= 4_096);
     }
 }
