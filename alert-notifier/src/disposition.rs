@@ -31,7 +31,10 @@ pub(crate) fn dispose(
     now: Timestamp,
 ) -> Disposition {
     let reason = error.to_string();
-    let missed = now.since(message.planned_at) >= retries.give_up_after;
+    // Not since it was planned: it may have been held for days, and then deserves more than one try.
+    let missed = message
+        .tried_since
+        .is_some_and(|since| now.since(since) >= retries.give_up_after);
     let retry = |ambiguous| Outcome::Retry {
         at: now.plus(pause_after(message.attempt, retries)),
         reason: reason.clone(),
@@ -91,6 +94,7 @@ mod tests {
             claimed_by: "me".to_owned(),
             reclaimed: false,
             planned_at: START,
+            tried_since: Some(START),
         }
     }
 
@@ -181,6 +185,29 @@ mod tests {
             assert!(
                 reason.starts_with("missed: it could not be sent for 1 d; at last: "),
                 "{reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_not_tried_yet_is_tried_again_however_old_it_is() {
+        let late = START.plus(Retries::default().give_up_after * 30);
+        let mut held = message(1);
+        held.tried_since = None;
+        for error in [
+            SendError::Unclear("502".into()),
+            SendError::NotConnected("refused".into()),
+            SendError::TooManyRequests {
+                retry_after: Duration::from_secs(1),
+            },
+        ] {
+            let disposition = dispose(&error, &held, Retries::default(), late);
+            assert!(
+                matches!(
+                    disposition,
+                    Disposition::Finish(Outcome::Retry { .. } | Outcome::HoldChat { .. })
+                ),
+                "{disposition:?}"
             );
         }
     }

@@ -36,6 +36,8 @@ alter table deliveries add column priority integer not null default 0;
 -- The message that it is sent in, alone or with others of the same user; a new one for each claim, but not for the
 -- repetition of a claim that ran out.
 alter table deliveries add column message_key varchar(36) null;
+-- When the first try that was in vain ended: it is given up so long after this.
+alter table deliveries add column tried_since bigint null;
 -- Why it waits or waited: quiet, snooze, flapping.
 alter table deliveries add column held varchar(16) null;
 create index deliveries_by_priority on deliveries (status, priority, due_at, user_id);

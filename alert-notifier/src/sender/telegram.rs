@@ -143,6 +143,8 @@ fn understand(status: StatusCode, body: &[u8]) -> Result<Value, SendError> {
         }
     };
     let parameters = answer.as_ref().map(|answer| &answer.parameters);
+    // What stands between here and Telegram refuses requests too, but knows nothing of chats.
+    let of_telegram = answer.as_ref().is_some_and(|answer| !answer.ok);
     match status {
         status if status.is_success() => match answer {
             Some(Answer { ok: true, result, .. }) => Ok(result),
@@ -157,6 +159,7 @@ fn understand(status: StatusCode, body: &[u8]) -> Result<Value, SendError> {
         }),
         // A token that never was gives 404.
         StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => Err(SendError::Unauthorized),
+        _ if !of_telegram => Err(SendError::Unclear(description())),
         StatusCode::FORBIDDEN => Err(SendError::Blocked(description())),
         StatusCode::BAD_REQUEST => {
             let moved = parameters.and_then(|parameters| parameters.migrate_to_chat_id);
@@ -284,7 +287,23 @@ mod tests {
                 r#"{"ok":false,"description":"Bad Request: too long"}"#,
                 refused("Bad Request: too long"),
             ),
-            (413, "", refused("413 Payload Too Large")),
+            (
+                413,
+                r#"{"ok":false,"error_code":413,"description":"Request Entity Too Large"}"#,
+                refused("Request Entity Too Large"),
+            ),
+            // A proxy's word on one request must not end alerts or suspend chats.
+            (413, "", Err(SendError::Unclear("413 Payload Too Large".into()))),
+            (
+                403,
+                "<html>blocked by policy</html>",
+                Err(SendError::Unclear("403 Forbidden".into())),
+            ),
+            (
+                400,
+                "<html>plain HTTP request sent to HTTPS port</html>",
+                Err(SendError::Unclear("400 Bad Request".into())),
+            ),
             (302, "", Err(SendError::Unclear("302 Found".into()))),
             (
                 502,

@@ -20,6 +20,10 @@ pub(super) struct Pending {
     pub(super) side: Side,
     pub(super) planned_at: Timestamp,
     pub(super) attempts: u32,
+    /// When the first try that was in vain ended.
+    pub(super) tried_since: Option<Timestamp>,
+    /// A try may have reached the user.
+    pub(super) ambiguous: bool,
     pub(super) held: Option<Hold>,
     pub(super) ticker: Ticker,
     pub(super) price: Price,

@@ -81,9 +81,11 @@ async fn finish_in(
             reason,
             ambiguous,
         } => {
-            again(connection, message, *at, reason, *ambiguous).await?;
+            again(connection, message, *at, reason, *ambiguous, now).await?;
         }
-        Outcome::HoldChat { until, reason } => again(connection, message, *until, reason, false).await?,
+        Outcome::HoldChat { until, reason } => {
+            again(connection, message, *until, reason, false, now).await?;
+        }
         Outcome::Undeliverable { reason } => {
             undeliverable(connection, message, &members, reason, reminder, now).await?;
         }
@@ -167,24 +169,29 @@ async fn again(
     at: Timestamp,
     reason: &str,
     ambiguous: bool,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "update deliveries set status = 'planned', due_at = ?, reason = ?, ambiguous_sends = ambiguous_sends + ?, \
-         claimed_by = null, claimed_at = null where message_key = ? and status = 'sending'",
+         tried_since = coalesce(tried_since, ?), claimed_by = null, claimed_at = null where message_key = ? and status = 'sending'",
     )
     .bind(at.as_micros())
     .bind(cut(reason))
     .bind(i64::from(ambiguous))
+    .bind(now.as_micros())
     .bind(message.key.to_string())
     .execute(&mut *connection)
     .await?;
     let user = message.user_id.to_string();
-    sqlx::query("update deliveries set due_at = ? where user_id = ? and status = 'planned' and due_at < ?")
-        .bind(at.as_micros())
-        .bind(user.clone())
-        .bind(at.as_micros())
-        .execute(&mut *connection)
-        .await?;
+    // `planned_at > 0` names the rest of the index by user: without it SQLite looks at all that is due of everybody.
+    sqlx::query(
+        "update deliveries set due_at = ? where user_id = ? and status = 'planned' and planned_at > 0 and due_at < ?",
+    )
+    .bind(at.as_micros())
+    .bind(user.clone())
+    .bind(at.as_micros())
+    .execute(&mut *connection)
+    .await?;
     sqlx::query("update users set chat_next_at = ? where id = ? and chat_next_at < ?")
         .bind(at.as_micros())
         .bind(user)

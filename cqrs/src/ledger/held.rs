@@ -12,9 +12,10 @@ pub(crate) async fn release_held(
     user: UserId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    // `held` stays: it says why they come late.
+    // `held` stays: it says why they come late. `planned_at > 0` names the rest of the index by user for SQLite.
     sqlx::query(
-        "update deliveries set due_at = ? where user_id = ? and status = 'planned' and held is not null and due_at > ?",
+        "update deliveries set due_at = ? where user_id = ? and status = 'planned' and planned_at > 0 \
+         and held is not null and due_at > ?",
     )
     .bind(now.as_micros())
     .bind(user.to_string())

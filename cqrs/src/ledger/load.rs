@@ -17,8 +17,10 @@ use crate::rows;
 
 /// Rules of one user in one message.
 const MAX_RULES: usize = 100;
-/// Deliveries in all messages of one claim: those planned first, so that none overtakes another of its rule.
-const MAX_DELIVERIES: i64 = 20_000;
+/// Rules in all messages of one claim, and deliveries: those planned first, so that none overtakes another of its rule. One
+/// statement may name them all; its lists are filled up to 16,384 values, and the next size is more than SQLite takes.
+const MAX_RULES_IN_ALL: usize = 10_000;
+const MAX_DELIVERIES: i64 = 10_000;
 
 /// A user whose row is locked.
 #[derive(Debug, Clone)]
@@ -77,7 +79,7 @@ pub(super) async fn lock_users(
 }
 
 const PENDING: &str = "\
-    select id, user_id, rule_id, rule_version, episode_id, kind, side, planned_at, attempts, held, ticker, price, \
+    select id, user_id, rule_id, rule_version, episode_id, kind, side, planned_at, attempts, tried_since, ambiguous_sends, held, ticker, price, \
      threshold, currency, quote_time, quote_ingest_time, already_outside, opened_at from deliveries ";
 
 /// Deliveries of messages whose claim ran out, by message; those that another instance has taken over are not there.
@@ -138,9 +140,10 @@ async fn due_rules(
     users: &[UserId],
     now: Timestamp,
 ) -> Result<Vec<RuleId>, StoreError> {
+    // `planned_at > 0` names the rest of the index by user: without it SQLite looks at all that is due of everybody.
     let mut select = QueryBuilder::new(
         "select user_id, rule_id, min(priority) as first_priority, min(due_at) as first_due from deliveries \
-         where status = 'planned' and due_at <= ",
+         where status = 'planned' and planned_at > 0 and due_at <= ",
     );
     select.push_bind(now.as_micros()).push(" and user_id ");
     push_in(&mut select, users.iter().map(ToString::to_string));
@@ -151,7 +154,7 @@ async fn due_rules(
     for row in select.build().fetch_all(connection).await? {
         let count = of_users.entry(read.parsed(&row, "user_id")?).or_default();
         *count += 1;
-        if *count <= MAX_RULES {
+        if *count <= MAX_RULES && rules.len() < MAX_RULES_IN_ALL {
             rules.push(read.parsed(&row, "rule_id")?);
         }
     }
@@ -171,6 +174,8 @@ fn pending(row: &AnyRow) -> Result<Pending, StoreError> {
         side: read.side(row)?,
         planned_at: read.time(row, "planned_at")?,
         attempts: read.count(row, "attempts")?,
+        tried_since: read.optional_time(row, "tried_since")?,
+        ambiguous: read.count(row, "ambiguous_sends")? > 0,
         held: held.as_deref().and_then(Hold::of),
         ticker: read.parsed(row, "ticker")?,
         price: read.price(row, "price")?,
@@ -258,8 +263,9 @@ pub(super) async fn notices_sent(
     if periods.is_empty() {
         return Ok(HashSet::new());
     }
+    // The plus keeps SQLite from looking at all that was ever sent.
     let mut select = QueryBuilder::new(
-        "select user_id, episode_id from deliveries where kind = 'feed-stale' and status = 'sent' and episode_id ",
+        "select user_id, episode_id from deliveries where kind = 'feed-stale' and +status = 'sent' and episode_id ",
     );
     push_in(&mut select, periods.iter().map(ToString::to_string));
     let read = Reader("deliveries");

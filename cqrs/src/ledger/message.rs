@@ -122,6 +122,8 @@ pub struct ClaimedMessage {
     pub reclaimed: bool,
     /// When the oldest of what it tells was planned.
     pub planned_at: Timestamp,
+    /// Since when the newest of what it tells is tried in vain. None: some of it was not tried yet.
+    pub tried_since: Option<Timestamp>,
     /// Its place in the messenger's stream: wait so long after `claim` returned.
     pub send_in: Duration,
 }

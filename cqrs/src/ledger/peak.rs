@@ -55,6 +55,11 @@ pub(super) async fn fill_in(
             .reduce(|one, other| match draft.away {
                 Side::Below => one.min(other),
                 Side::Above | Side::In => one.max(other),
+            })
+            // The stay itself may not be recorded (any more), only the way back.
+            .filter(|peak| match draft.away {
+                Side::Below => *peak <= facts.threshold,
+                Side::Above | Side::In => *peak >= facts.threshold,
             });
     }
     Ok(())

@@ -42,8 +42,8 @@ async fn resume_in(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<Option<R
         .execute(&mut *connection)
         .await?;
     let missed: i64 = sqlx::query(
-        "select count(*) as missed from deliveries where user_id = ? and status = 'undeliverable' and due_at >= ? \
-         and kind in ('breach', 'jump', 'back')",
+        "select count(*) as missed from deliveries where user_id = ? and status = 'undeliverable' \
+         and planned_at > 0 and due_at >= ? and kind in ('breach', 'jump', 'back')",
     )
     .bind(user.to_string())
     .bind(since.as_micros())

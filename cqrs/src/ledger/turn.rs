@@ -46,6 +46,7 @@ pub(super) struct Sorted {
     held: BTreeMap<(Timestamp, &'static str), Vec<DeliveryId>>,
 }
 
+const CAME_AGAIN: &str = "the prices came again";
 const NOT_NOTICED: &str = "the notice that prices stopped was not delivered";
 const HELD_REMINDER: &str = "reminders wait; the next one tells more";
 
@@ -89,6 +90,9 @@ impl Sorted {
                 // What was claimed before may have reached the user: it is not held any more.
                 let held = hold(kind, reasons, known.now).filter(|_| turn.key.is_none());
                 match held {
+                    _ if kind == DeliveryKind::FeedStale && prices_are_back(turn, &draft) => {
+                        self.end(DeliveryStatus::Superseded, CAME_AGAIN, draft.item.deliveries);
+                    }
                     None if kind == DeliveryKind::FeedBack && !noticed(turn, &draft, known) => {
                         self.end(DeliveryStatus::Superseded, NOT_NOTICED, draft.item.deliveries);
                     }
@@ -140,12 +144,31 @@ impl Sorted {
     }
 }
 
-/// Whether the user was told that the prices stopped, which come again.
+/// Whether the user was told, or may have been, that the prices stopped, which come again.
 fn noticed(turn: &Turn, draft: &Draft, known: &Known) -> bool {
+    of_draft(turn, draft).all(|back| {
+        known.notices.contains(&(turn.user, back.episode_id))
+            || turn.pending.iter().any(|notice| {
+                notice.kind == DeliveryKind::FeedStale
+                    && notice.episode_id == back.episode_id
+                    && notice.ambiguous
+            })
+    })
+}
+
+/// Whether that the prices came again is to be told with a notice that they stopped: the notice was on its way just then.
+fn prices_are_back(turn: &Turn, draft: &Draft) -> bool {
+    of_draft(turn, draft).all(|notice| {
+        turn.pending
+            .iter()
+            .any(|back| back.kind == DeliveryKind::FeedBack && back.episode_id == notice.episode_id)
+    })
+}
+
+fn of_draft<'a>(turn: &'a Turn, draft: &Draft) -> impl Iterator<Item = &'a Pending> {
     turn.pending
         .iter()
         .filter(|delivery| draft.item.deliveries.contains(&delivery.id))
-        .all(|delivery| known.notices.contains(&(turn.user, delivery.episode_id)))
 }
 
 /// Its items are filled in later.
@@ -184,6 +207,11 @@ pub(super) fn message(
         claimed_by: instance.to_owned(),
         reclaimed: turn.key.is_some(),
         planned_at,
+        // One that was not tried yet decides.
+        tried_since: told()
+            .map(|delivery| delivery.tried_since)
+            .reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other)))
+            .flatten(),
         send_in,
     }
 }

@@ -1,6 +1,7 @@
 //! The ledger, from alerts to messages.
 
 mod claiming;
+mod corners;
 mod digests;
 mod feeding;
 mod folding;

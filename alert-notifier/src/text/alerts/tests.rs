@@ -76,6 +76,7 @@ fn message(items: Vec<MessageFacts>, language: Language) -> ClaimedMessage {
         claimed_by: "me".to_owned(),
         reclaimed: false,
         planned_at: opened_at(),
+        tried_since: None,
         send_in: Duration::ZERO,
     }
 }
