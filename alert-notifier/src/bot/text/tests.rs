@@ -310,7 +310,6 @@ fn the_state_of_feeds_and_alerts_is_told() {
                 ticker: "AAPL".parse().unwrap(),
                 price: price("210"),
                 status,
-                message_id: None,
                 planned_at: ago(place * 20_000),
                 attempts: 1,
                 ambiguous_sends: 0,
