@@ -13,6 +13,7 @@ mod bot_updates;
 mod deliveries;
 mod deliveries_fairness;
 mod deliveries_many;
+mod feeds;
 mod intake;
 mod secrets;
 mod stage;

@@ -196,8 +196,12 @@ impl Stage {
     }
 
     pub(crate) async fn produce(&self, key: &str, payload: Option<&[u8]>) {
+        self.produce_to(topics::ALERTS, key, payload).await;
+    }
+
+    pub(crate) async fn produce_to(&self, topic: topics::Topic, key: &str, payload: Option<&[u8]>) {
         let record = Outgoing {
-            topic: topics::ALERTS,
+            topic,
             ticker: &"AAPL".parse().unwrap(),
             key: key.as_bytes(),
             payload,
