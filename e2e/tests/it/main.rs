@@ -8,6 +8,8 @@
 
 mod engine;
 mod engine_run;
+mod notifier_kills;
+mod notifier_run;
 mod settings;
 mod system;
 mod telegram_stub;
