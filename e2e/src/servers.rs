@@ -124,28 +124,19 @@ impl Servers {
     }
 }
 
-/// Servers that are there, keep their connections, and do nothing.
 impl Servers {
-    /// `kill -STOP` of `kafka` or `mariadb`.
+    /// `kill -STOP` of `kafka` or `mariadb`: it is there, keeps its connections, and does nothing, until it is killed.
     ///
     /// # Errors
     /// If it does not run.
     pub fn pause(&self, server: &str) -> anyhow::Result<()> {
-        self.signal(server, "-STOP")
-    }
-
-    /// `kill -CONT` of one that is paused.
-    ///
-    /// # Errors
-    /// If it does not run.
-    pub fn resume(&self, server: &str) -> anyhow::Result<()> {
-        self.signal(server, "-CONT")
-    }
-
-    fn signal(&self, server: &str, signal: &str) -> anyhow::Result<()> {
         let id = std::fs::read_to_string(self.folder.path().join(format!("{server}.pid")))?;
-        if !Command::new("kill").args([signal, id.trim()]).status()?.success() {
-            bail!("kill {signal} of {server} failed");
+        if !Command::new("kill")
+            .args(["-STOP", id.trim()])
+            .status()?
+            .success()
+        {
+            bail!("kill -STOP of {server} failed");
         }
         Ok(())
     }
