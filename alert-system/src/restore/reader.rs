@@ -58,7 +58,11 @@ impl Reader {
     pub(super) fn open(kafka: &Kafka) -> Result<Self, Error> {
         // The group's name is for its committed offsets; what is assigned by hand does not join.
         let mut config = kafka.consumer_config(GROUP);
-        config.set("statistics.interval.ms", "500");
+        config
+            .set("statistics.interval.ms", "500")
+            // All there is to read is there already. While the broker waits for more of what was read to its end, the client
+            // asks for nothing else: up to half a second, before the states.
+            .set("fetch.wait.max.ms", "10");
         Ok(Self {
             client: config.create_with_context(Ends::default())?,
         })
