@@ -192,7 +192,7 @@ fn rules_are_shown_in_each_of_their_states() {
         );
         pages.add(
             "snoozed for days",
-            &holds::snoozed(&[plain.clone()], for_days.snooze.unwrap(), reader),
+            &holds::snoozed(std::slice::from_ref(&plain), for_days.snooze.unwrap(), reader),
         );
         let many: Vec<Rule> = (0..30)
             .map(|number| rule(&format!("T{number}"), None, Some("1")))
