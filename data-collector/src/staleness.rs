@@ -114,8 +114,9 @@ impl Staleness {
         if is_silent || now.since(since) >= UNMOVED_FOR {
             return self.tell(Told::Stale, Some(since));
         }
-        // One more poll without an answer does not say that prices come again.
-        (seen == Seen::Same)
+        // One more poll without an answer does not say that prices come again; nor does an answer with an old price, where
+        // another process may have told of the ticker before: its prices stand still all the same.
+        (seen == Seen::Same && self.told == Told::Stale)
             .then(|| self.tell(Told::Fresh, None))
             .flatten()
     }
@@ -244,6 +245,21 @@ mod tests {
     }
 
     #[test]
+    fn an_old_price_that_a_process_meets_at_its_start_does_not_say_that_prices_come_again() {
+        use Seen::{New, Same};
+        // The process before may have told that the ticker is stale, and nothing has come since.
+        assert_eq!(told(hours(), &[(OPEN + 7_200, Same)], OPEN + 9_000), []);
+        assert_eq!(
+            told(
+                hours(),
+                &[(OPEN + 7_200, Same), (OPEN + 7_260, New)],
+                OPEN + 9_000
+            ),
+            [(OPEN + 7_260, None)]
+        );
+    }
+
+    #[test]
     fn an_open_market_may_rest_for_half_an_hour() {
         use Seen::{New, Same};
         let script = [(OPEN, New), (OPEN + 15, Same), (OPEN + 3_600, New)];
@@ -315,7 +331,8 @@ mod tests {
                 session = open.then(|| session.unwrap_or(now - pause / 2));
                 history.push((now, seen, session));
                 let state = is_stale(&history);
-                let expected = state.filter(|state| told != Some(state.is_some()));
+                let is_first = told.is_none() && seen == Seen::Same && state == Some(None);
+                let expected = state.filter(|state| told != Some(state.is_some()) && !is_first);
                 if let Some(state) = expected {
                     told = Some(state.is_some());
                 }

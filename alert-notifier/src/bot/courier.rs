@@ -131,7 +131,14 @@ impl Courier {
 
     /// None: it could not be had.
     async fn fetch(&self, document: &Document) -> Result<Option<Vec<u8>>, RequestError> {
-        let file = self.bot.get_file(document.file.clone()).await?;
+        let file = match self.bot.get_file(document.file.clone()).await {
+            Ok(file) => file,
+            Err(error) => {
+                let error = reason(&error);
+                tracing::warn!(error, "Telegram did not say where a file is");
+                return Ok(None);
+            }
+        };
         let mut buffer = vec![0; usize::try_from(MAX_FILE).unwrap_or(usize::MAX)];
         // A slice: what is longer than was said does not fit.
         let mut place = Cursor::new(buffer.as_mut_slice());

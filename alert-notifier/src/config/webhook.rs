@@ -61,7 +61,7 @@ fn webhook_url(text: &str) -> Result<reqwest::Url, String> {
         return Err(format!("it has a query or a fragment; {remedy}"));
     }
     // What axum would take for a pattern.
-    if url.path().contains(['{', '}', '*']) {
+    if url.path().contains(['{', '}', '*', ':']) {
         return Err(format!(
             "its path has characters other than letters, digits, / - and _; {remedy}"
         ));
@@ -126,7 +126,13 @@ mod tests {
         assert!(parse(&listen).unwrap_err().contains("--telegram-webhook-url"));
         let both = parse(&[url, listen].concat()).unwrap();
         assert_eq!(both.webhook_url.unwrap().path(), "/hook");
-        for wrong in ["example.org", "ftp://x/", "https://x/?a=b", "https://x/{a}"] {
+        for wrong in [
+            "example.org",
+            "ftp://x/",
+            "https://x/?a=b",
+            "https://x/{a}",
+            "https://x/:a",
+        ] {
             assert!(
                 parse(&[&["--telegram-webhook-url", wrong], &listen[..]].concat()).is_err(),
                 "{wrong}"

@@ -23,12 +23,36 @@ pub(in crate::bot) fn export(rules: &[Rule]) -> Vec<u8> {
             rule.ticker.as_str(),
             &price(rule.range.low()),
             &price(rule.range.high()),
-            rule.note.as_str(),
+            &cell_of(rule.note.as_str()),
             if rule.paused { "true" } else { "false" },
             &rule.expires_at.map(|at| at.to_string()).unwrap_or_default(),
         ]);
     }
     writer.into_inner().unwrap_or_default()
+}
+
+/// What spreadsheets take for a formula begins with one of these.
+const FORMULA: [char; 4] = ['=', '+', '-', '@'];
+
+/// Whether it begins with a sign of formulas, or with quotes and then one.
+fn is_like_formula(note: &str) -> bool {
+    note.trim_start_matches('\'').starts_with(FORMULA)
+}
+
+/// A note as text for spreadsheets too: they do not calculate what a quote stands before.
+fn cell_of(note: &str) -> String {
+    if is_like_formula(note) {
+        format!("'{note}")
+    } else {
+        note.to_owned()
+    }
+}
+
+/// The note that [`cell_of`] made this of.
+fn note_of(cell: &str) -> &str {
+    cell.strip_prefix('\'')
+        .filter(|note| is_like_formula(note))
+        .unwrap_or(cell)
 }
 
 /// Reads what [`export`] writes, and what spreadsheets make of it: columns in any order, `;` or tabs between them, those
@@ -47,7 +71,7 @@ pub(in crate::bot) fn import(bytes: &[u8]) -> Result<Vec<NewRule>, Wrong> {
         .trim(csv::Trim::All)
         .from_reader(text.as_bytes());
     let unreadable = |_| Wrong::Table(TableFault::Unreadable);
-    let columns = Columns::of(reader.headers().map_err(unreadable)?)?;
+    let columns = Columns::of(reader.headers().map_err(unreadable)?, delimiter)?;
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(unreadable)?;
@@ -67,10 +91,14 @@ pub(in crate::bot) fn import(bytes: &[u8]) -> Result<Vec<NewRule>, Wrong> {
 }
 
 /// Where each value stands in a line.
-struct Columns([Option<usize>; COLUMNS.len()]);
+struct Columns {
+    places: [Option<usize>; COLUMNS.len()],
+    /// How prices are written: where no comma stands between values, it may stand in them.
+    prices: Language,
+}
 
 impl Columns {
-    fn of(names: &csv::StringRecord) -> Result<Self, Wrong> {
+    fn of(names: &csv::StringRecord, delimiter: u8) -> Result<Self, Wrong> {
         let place = |column: &str| names.iter().position(|name| name.eq_ignore_ascii_case(column));
         let places = COLUMNS.map(place);
         match COLUMNS
@@ -80,18 +108,24 @@ impl Columns {
             .find(|(_, place)| place.is_none())
         {
             Some((column, _)) => Err(Wrong::Table(TableFault::NoColumn(column))),
-            None => Ok(Self(places)),
+            None => Ok(Self {
+                places,
+                prices: if delimiter == b',' {
+                    Language::En
+                } else {
+                    Language::It
+                },
+            }),
         }
     }
 
     fn row(&self, record: &csv::StringRecord) -> Result<NewRule, Wrong> {
         let [symbol, low, high, note, paused, expires_at] = self
-            .0
+            .places
             .map(|place| place.and_then(|place| record.get(place)).unwrap_or_default());
         let price = |text: &str| match text {
             "" | "-" => Ok(None),
-            // Where no comma stands between values, it may stand in them.
-            text => read_price(text, Language::It)
+            text => read_price(text, self.prices)
                 .parse::<Price>()
                 .map(Some)
                 .map_err(Wrong::Price),
@@ -103,7 +137,7 @@ impl Columns {
         Ok(NewRule {
             ticker: ticker(symbol)?,
             range: Range::new(price(low)?, price(high)?)?,
-            note: note.parse::<Note>()?,
+            note: note_of(note).parse::<Note>()?,
             paused: match paused.to_lowercase().as_str() {
                 "" | "false" | "no" | "0" => false,
                 "true" | "yes" | "1" | "si" | "sì" => true,
@@ -142,7 +176,7 @@ mod tests {
     fn what_is_exported_is_imported() {
         let text = "ticker,low,high,note,paused,expires_at\n\
                     AAPL,170,200.5,\"sell \"\"half\"\", then wait\",false,\n\
-                    ^GSPC,,5000,=1+1,true,2026-01-31T14:30:00Z\n";
+                    ^GSPC,,5000,'=1+1,true,2026-01-31T14:30:00Z\n";
         let rows = import(text.as_bytes()).unwrap();
         assert_eq!(rows[0].note.as_str(), "sell \"half\", then wait");
         let rules: Vec<_> = rows.into_iter().map(rule).collect();
@@ -157,6 +191,41 @@ mod tests {
         assert_eq!(rows[0].ticker.as_str(), "AAPL");
         assert_eq!(rows[0].range.high(), Some("200.5".parse().unwrap()));
         assert_eq!(rows[1].range.high(), None);
+    }
+
+    /// Between commas nobody knows whether "1,234" is a little more than one or more than a thousand.
+    #[test]
+    fn a_comma_in_a_price_stands_for_a_point_only_where_none_stands_between_values() {
+        assert!(matches!(
+            import(b"ticker,low,high\nNVDA,,\"1,234\"\n"),
+            Err(Wrong::Line { line: 2, wrong }) if matches!(*wrong, Wrong::Price(_))
+        ));
+    }
+
+    /// A note that begins with a sign of spreadsheets' formulas would be one in them.
+    #[test]
+    fn spreadsheets_do_not_calculate_notes() {
+        for note in [
+            "=HYPERLINK(\"http://x\")",
+            "+1",
+            "-1",
+            "@x",
+            "'=1",
+            "''+",
+            "'tis",
+            "plain",
+        ] {
+            let mut rows = import(b"ticker,low,high\nA,1,2\n").unwrap();
+            rows[0].note = note.parse().unwrap();
+            let table = export(&rows.into_iter().map(rule).collect::<Vec<_>>());
+            let text = String::from_utf8(table.clone()).unwrap();
+            let cell = text.lines().nth(1).unwrap().split(',').nth(3).unwrap();
+            assert!(
+                !cell.trim_start_matches('"').starts_with(['=', '+', '-', '@']),
+                "{cell}"
+            );
+            assert_eq!(import(&table).unwrap()[0].note.as_str(), note);
+        }
     }
 
     #[test]
