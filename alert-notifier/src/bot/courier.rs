@@ -118,7 +118,10 @@ impl Courier {
             | Request::TooLong(_)
             | Request::Unclear(_) => return Ok(Fetched::Nothing),
         };
-        let language = self.desk.language(incoming).await;
+        // Nothing is got for strangers: the desk tells them that they are.
+        let Some(language) = self.desk.users_language(incoming).await else {
+            return Ok(Fetched::Nothing);
+        };
         if document.bytes > MAX_FILE {
             let refused = refusals::too_large(document.bytes, MAX_FILE, language);
             return Ok(Fetched::Refused(refused.into()));

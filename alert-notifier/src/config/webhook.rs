@@ -40,9 +40,13 @@ pub struct WebhookArgs {
 impl fmt::Debug for WebhookArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebhookArgs")
+            // Its path may be all that keeps strangers away, and there may be a password before its host.
             .field(
                 "webhook_url",
-                &self.webhook_url.as_ref().map(reqwest::Url::as_str),
+                &self
+                    .webhook_url
+                    .as_ref()
+                    .map(|url| url.origin().ascii_serialization()),
             )
             .field("webhook_listen", &self.webhook_listen)
             .field("webhook_secret", &self.webhook_secret.as_ref().map(|_| "hidden"))
@@ -138,6 +142,21 @@ mod tests {
                 "{wrong}"
             );
         }
+    }
+
+    #[test]
+    fn of_the_address_only_where_it_leads_is_shown() {
+        let args = parse(&[
+            "--telegram-webhook-url",
+            "https://ada:hunter2@example.org:8443/hunter3",
+            "--telegram-webhook-listen",
+            "127.0.0.1:8443",
+        ]);
+        let shown = format!("{:?}", args.unwrap());
+        assert!(
+            shown.contains("\"https://example.org:8443\"") && !shown.contains("hunter"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -230,8 +230,8 @@ impl Text {
     fn left_out(&self, items: usize) -> Line {
         Line::from(match self.language {
             Language::En => format!("… and {items} more"),
-            Language::It if items == 1 => "… e un altro".to_owned(),
-            Language::It => format!("… e altri {items}"),
+            // "Altri" and "altre" would have to know what they count.
+            Language::It => format!("… e {items} in più"),
         })
     }
 }
@@ -351,8 +351,8 @@ mod tests {
         let line = "x".repeat(1_000);
         assert!(rules(9, &line).html().ends_with("x\n… and 5 more"));
         let italian = |count| (0..count).fold(Text::new(Language::It), |text, _| text.with(line.as_str()));
-        assert!(italian(9).html().ends_with("x\n… e altri 5"));
-        assert!(italian(5).html().ends_with("x\n… e un altro"));
+        assert!(italian(9).html().ends_with("x\n… e 5 in più"));
+        assert!(italian(5).html().ends_with("x\n… e 1 in più"));
     }
 
     #[test]

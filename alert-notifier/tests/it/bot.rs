@@ -170,6 +170,17 @@ async fn whatever_else_comes_neither_stops_the_bot_nor_changes_anything() {
     ] {
         assert!(ask(&stage, 99, text).await.contains("not linked"), "{text}");
     }
+    let before_file = stage.telegram.texts(99).len();
+    stage
+        .telegram
+        .upload(99, "rules.csv", "ticker,low,high\nAAPL,1,2", "/import");
+    let answer = answer_after(&stage, 99, before_file, "a file").await;
+    assert!(answer.contains("not linked"), "{answer}");
+    assert_eq!(
+        stage.telegram.calls("getFile"),
+        0,
+        "nothing is got for strangers"
+    );
     // The group was told to write in private; the token still works there.
     assert_eq!(
         stage.telegram.texts(-5),
@@ -182,6 +193,22 @@ async fn whatever_else_comes_neither_stops_the_bot_nor_changes_anything() {
     );
     let rules = stage.store.queries().rules(caller, None, 10).await.unwrap();
     assert_eq!(rules.items.len(), 1);
+    notifier.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_that_changes_hands_is_told_so() {
+    let stage = Stage::set().await;
+    let (before, _) = stage.user("ada@example.org", Some(42)).await;
+    let (after, _) = stage.user("bruno@example.org", None).await;
+    let notifier = stage.start();
+    let left = "no longer gets the alerts of the account that it was linked to before";
+    for (caller, moved) in [(before, false), (after, true)] {
+        let token = link(&stage, caller).await;
+        let answer = ask(&stage, 42, &format!("/start {token}")).await;
+        assert!(answer.contains("now gets your alerts"), "{answer}");
+        assert_eq!(answer.contains(left), moved, "{answer}");
+    }
     notifier.stop().await;
 }
 

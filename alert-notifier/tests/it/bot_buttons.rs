@@ -1,6 +1,6 @@
 use cqrs::Limits;
 use cqrs::domain::{RuleId, Side, Snooze};
-use e2e::telegram_stub::SentMessage;
+use e2e::telegram_stub::{Fault, PlannedFault, SentMessage};
 
 use crate::bot::{answer_after, ask};
 use crate::stage::{Stage, wait_for};
@@ -177,6 +177,38 @@ async fn pages(stage: &Stage) {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_one_ticker_stays_with_it_and_leads_to_no_other_pages() {
+    let stage = Stage::set().await;
+    stage.user("ada@example.org", Some(42)).await;
+    let notifier = stage.start();
+    let many: Vec<String> = (1..=10).map(|low| format!("MSFT {low} 20")).collect();
+    ask(&stage, 42, &format!("/watch {}", many.join("\n"))).await;
+    let list = ask(&stage, 42, "/list MSFT").await;
+    assert!(
+        list.contains("8. MSFT") && list.contains("… and 2 more: /list"),
+        "{list}"
+    );
+    let list = newest(&stage, 42);
+    assert_eq!(list.buttons().len(), 8 * 3, "{:?}", labels(&list));
+    assert_eq!(press(&stage, list.message_id, "8 Pause").await, "MSFT is paused");
+    wait_for("the same list", async || {
+        let text = stage.telegram.message(list.message_id)?.text;
+        let stays = text.contains("8. MSFT no price yet, ⏸ paused") && !text.contains("AAPL");
+        (stays && text.contains("… and 2 more")).then_some(())
+    })
+    .await;
+    // One wrong line of several: none is made.
+    let answer = ask(&stage, 42, "/watch GOOGL 1 2\nTSLA 2 1").await;
+    assert!(
+        answer.starts_with("Line 2: The low threshold 2 is not below")
+            && answer.ends_with("Nothing was changed: none of these rules was made."),
+        "{answer}"
+    );
+    assert!(ask(&stage, 42, "/list GOOGL").await.contains("You have no rule on"));
+    notifier.stop().await;
+}
+
 async fn files(stage: &Stage, caller: cqrs::Caller) {
     let before = stage.telegram.texts(42).len();
     stage.telegram.say(42, "/export");
@@ -227,6 +259,13 @@ async fn files(stage: &Stage, caller: cqrs::Caller) {
         let answer = answer_after(stage, 43, before, "a file").await;
         assert!(answer.contains(reason), "{answer}");
     }
+    stage
+        .telegram
+        .fault(PlannedFault::of_messages(Fault::ChatNotFound, 1).of_method("getFile"));
+    let before = stage.telegram.texts(43).len();
+    stage.telegram.upload(43, "rules.csv", table.to_vec(), "/import");
+    let answer = answer_after(stage, 43, before, "a file that is not to be had").await;
+    assert!(answer.contains("Something went wrong here."), "{answer}");
     let limits = Limits::default();
     let full: Vec<String> = (0..limits.rules_per_user)
         .map(|number| format!("V{number},1,2"))
@@ -240,7 +279,8 @@ async fn files(stage: &Stage, caller: cqrs::Caller) {
     );
     let answer = answer_after(stage, 42, before, "too many rules").await;
     assert!(
-        answer.contains("You can have 200 rules, and this would be more."),
+        answer.contains("You can have 200 rules, and this would be more.")
+            && answer.contains("Nothing was changed"),
         "{answer}"
     );
     let rules = stage.store.queries().rules(caller, None, 200).await.unwrap();

@@ -12,15 +12,17 @@ use crate::stage::{Stage, wait_for};
 async fn what_a_killed_instance_had_in_hand_is_done_once_by_the_next() {
     let stage = Stage::set().await;
     let (caller, _) = stage.user("ada@example.org", Some(42)).await;
+    stage.user("bruno@example.org", Some(43)).await;
     let first = stage.start();
     ask(&stage, 42, "/help").await;
-    // The rule is made, the answer does not get through.
+    // The rules are made, the answers do not get through.
     stage
         .telegram
-        .fault(PlannedFault::of_messages(Fault::HoldBefore, 1));
+        .fault(PlannedFault::of_messages(Fault::HoldBefore, 2));
     stage.telegram.say(42, "/watch MSFT 1 2");
-    wait_for("the answer to be held", async || {
-        (stage.telegram.held() == 1).then_some(())
+    stage.telegram.say(43, "/import\nticker,low,high\nMSFT,1,2");
+    wait_for("the answers to be held", async || {
+        (stage.telegram.held() == 2).then_some(())
     })
     .await;
     first.kill();
@@ -35,6 +37,8 @@ async fn what_a_killed_instance_had_in_hand_is_done_once_by_the_next() {
             .then_some(())
     })
     .await;
+    let imported = wait_for("the other answer", async || stage.telegram.texts(43).pop()).await;
+    assert_eq!(imported, "Imported: 1 rule. /list", "as it was the first time");
     let rules = stage
         .store
         .queries()

@@ -18,7 +18,8 @@ impl Desk {
             .link_chat(&Token::presented(token), chat(incoming), incoming.language)
             .await;
         match (linked, asker) {
-            (Ok(user), _) => {
+            (Ok(user), before) => {
+                let was_anothers = before.is_some_and(|before| before.user.id != user.id);
                 let reader = reader(&user);
                 let asker = Asker {
                     caller: Caller(user.id),
@@ -27,7 +28,11 @@ impl Desk {
                     user,
                 };
                 let rules = self.rules(&asker).await?.len();
-                Ok(vec![text::linked(&asker.user, rules, asker.language()).into()])
+                let mut answer = text::linked(&asker.user, rules, asker.language());
+                if was_anothers {
+                    answer.push(text::left_another(asker.language()));
+                }
+                Ok(vec![answer.into()])
             }
             // Telegram shows its start button again and again.
             (Err(CommandError::LinkInvalid), Some(asker)) => {

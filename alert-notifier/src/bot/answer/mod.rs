@@ -62,6 +62,19 @@ enum Failure {
     Refused(CommandError),
     /// In these words.
     Told(Text),
+    /// One of several rules can't be made, so that none was.
+    OfMany(Box<Failure>),
+}
+
+impl Failure {
+    /// Of one rule, where several were to be made.
+    fn of_many(self) -> Self {
+        match self {
+            // Whether anything was done is not known.
+            Self::Refused(CommandError::Store(_)) => self,
+            failure => Self::OfMany(Box::new(failure)),
+        }
+    }
 }
 
 impl From<StoreError> for Failure {
@@ -138,12 +151,16 @@ impl Desk {
         }
     }
 
+    /// The language to write to the chat's user in. None: it is not linked, or nobody can say.
+    pub(super) async fn users_language(&self, incoming: &Incoming) -> Option<Language> {
+        let asker = self.asker(incoming).await.ok()??;
+        Some(asker.reader.language)
+    }
+
     /// The language to write to this chat in, where there is nothing else to look up.
     pub(super) async fn language(&self, incoming: &Incoming) -> Language {
-        match self.asker(incoming).await {
-            Ok(Some(asker)) => asker.reader.language,
-            Ok(None) | Err(_) => incoming.language.unwrap_or_default(),
-        }
+        let users = self.users_language(incoming).await;
+        users.or(incoming.language).unwrap_or_default()
     }
 
     async fn carry_out(
@@ -163,7 +180,11 @@ impl Desk {
             Request::Command(command, rest) => self.command(known()?, *command, rest).await,
             Request::Edit { code, text } => self.edit(known()?, code, text).await,
             Request::Table(Table::Text(table)) => self.import(known()?, table.as_bytes()).await,
-            Request::Table(Table::File(_)) => self.import(known()?, file.unwrap_or_default()).await,
+            Request::Table(Table::File(_)) => match (known()?, file) {
+                (asker, Some(file)) => self.import(asker, file).await,
+                // Linked only just now.
+                (_, None) => text(refusals::broken(language)),
+            },
             Request::BareFile => text(transfer_text::bare_file(language)),
             Request::TooLong(characters) => text(refusals::too_long(*characters, MAX_CHARACTERS, language)),
             Request::Unclear(said) => text(refusals::not_understood(said, language)),
@@ -255,6 +276,7 @@ fn failed(failure: Failure, reader: &Reader) -> Text {
         Failure::NotLinked => refusals::not_linked(reader.language),
         Failure::Wrong(command, wrong) => refusals::wrong(command, &wrong, reader.language),
         Failure::Told(text) => text,
+        Failure::OfMany(failure) => failed(*failure, reader).with(refusals::none_made(reader.language)),
         Failure::Refused(error) => refusals::refused(&error, reader).unwrap_or_else(|| {
             tracing::error!(%error, "a command to the bot failed");
             refusals::broken(reader.language)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cqrs::RuleEdit;
-use cqrs::domain::{RuleId, Snooze};
+use cqrs::domain::{RuleId, Snooze, Ticker};
 
 use super::super::reply::{Change, Press, Reply};
 use super::super::text::{holds, rules as text};
@@ -44,8 +44,8 @@ impl Desk {
                     .await
             }
             RuleAction::Unsnooze => self.press_snooze(asker, rule, None, keyboard).await,
-            RuleAction::Pause => self.press_pause(asker, rule, true).await,
-            RuleAction::Resume => self.press_pause(asker, rule, false).await,
+            RuleAction::Pause => self.press_pause(asker, rule, true, keyboard).await,
+            RuleAction::Resume => self.press_pause(asker, rule, false, keyboard).await,
             RuleAction::Edit => self.press_edit(asker, rule).await,
             RuleAction::Chart => {
                 let rule = self.rule(asker, rule).await?;
@@ -85,7 +85,13 @@ impl Desk {
         })
     }
 
-    async fn press_pause(&self, asker: &Asker, rule: RuleId, paused: bool) -> Result<Press, Failure> {
+    async fn press_pause(
+        &self,
+        asker: &Asker,
+        rule: RuleId,
+        paused: bool,
+        keyboard: &Keyboard,
+    ) -> Result<Press, Failure> {
         let edit = RuleEdit {
             paused: Some(paused),
             ..RuleEdit::default()
@@ -106,7 +112,14 @@ impl Desk {
             });
         };
         rules[place] = changed_rule;
-        let (text, keyboard) = self.page(asker, &rules, place).await?;
+        let ticker_of = |id| rules.iter().find(|rule| rule.id == id).map(|rule| &rule.ticker);
+        let (text, keyboard) = if is_of_one_ticker(keyboard, ticker_of) {
+            let ticker = rules[place].ticker.clone();
+            rules.retain(|rule| rule.ticker == ticker);
+            self.first_ones(asker, &rules).await?
+        } else {
+            self.page(asker, &rules, place).await?
+        };
         Ok(changed(notice, text, keyboard))
     }
 
@@ -131,6 +144,20 @@ impl Desk {
             keyboard,
         }))
     }
+}
+
+/// Whether a list with these buttons shows the rules of one ticker: no others stand in it, and it has no other pages.
+fn is_of_one_ticker<'a>(keyboard: &Keyboard, ticker_of: impl Fn(RuleId) -> Option<&'a Ticker>) -> bool {
+    let mut tickers = Vec::new();
+    for button in keyboard.rows().iter().flatten() {
+        match button.action {
+            Action::Page(_) => return false,
+            Action::Rule(_, rule) => tickers.extend(ticker_of(rule)),
+            Action::Cancel => {}
+        }
+    }
+    tickers.dedup();
+    tickers.len() == 1
 }
 
 fn changed(notice: String, text: crate::text::rich::Text, keyboard: Keyboard) -> Press {
@@ -191,6 +218,29 @@ mod tests {
     use cqrs::domain::Language;
 
     use super::*;
+
+    #[test]
+    fn a_list_of_one_ticker_is_known_by_its_buttons() {
+        let tickers: [Ticker; 2] = ["AAPL", "MSFT"].map(|ticker| ticker.parse().unwrap());
+        let ids = [(); 4].map(|()| RuleId::generate());
+        // The last is gone.
+        let ticker_of = |id| match ids.iter().position(|other| *other == id) {
+            Some(place @ 0..=1) => Some(&tickers[place]),
+            Some(2) => Some(&tickers[1]),
+            _ => None,
+        };
+        let list = |places: &[usize]| {
+            places.iter().fold(Keyboard::none(), |keyboard, place| {
+                keyboard.row([Button::of_rule(RuleAction::Pause, ids[*place], Language::En)])
+            })
+        };
+        assert!(is_of_one_ticker(&list(&[0]), ticker_of));
+        assert!(is_of_one_ticker(&list(&[1, 3, 2]), ticker_of));
+        assert!(!is_of_one_ticker(&list(&[0, 1]), ticker_of));
+        assert!(!is_of_one_ticker(&list(&[]), ticker_of));
+        let paged = list(&[1, 2]).row([Button::new("»", Action::Page(1))]);
+        assert!(!is_of_one_ticker(&paged, ticker_of));
+    }
 
     #[test]
     fn snoozing_changes_only_the_buttons_of_its_rule() {

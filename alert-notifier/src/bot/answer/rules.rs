@@ -4,7 +4,7 @@ use cqrs::domain::{Language, NewRule, Note, Rule, Ticker};
 use cqrs::{RuleEdit, StoreError};
 
 use super::super::command::Command;
-use super::super::parse::{Thresholds, Watch, watch, which};
+use super::super::parse::{Thresholds, Watch, Which, is_of_many, watch, which};
 use super::super::reply::Reply;
 use super::super::text::refusals;
 use super::super::text::rules::{self as text, ListPage, Watched};
@@ -18,6 +18,15 @@ const ON_PAGE: usize = 8;
 
 impl Desk {
     pub(super) async fn watch(&self, asker: &Asker, rest: &str) -> Replies {
+        let made = self.make(asker, rest).await;
+        if is_of_many(rest) {
+            made.map_err(Failure::of_many)
+        } else {
+            made
+        }
+    }
+
+    async fn make(&self, asker: &Asker, rest: &str) -> Replies {
         let language = asker.language();
         let wanted = watch(rest, language).map_err(|wrong| Failure::Wrong(Command::Watch, wrong))?;
         let tickers: Vec<Ticker> = wanted.iter().map(|watch| watch.ticker.clone()).collect();
@@ -52,7 +61,7 @@ impl Desk {
         let range = watch
             .thresholds
             .range(latest)
-            .map_err(|wrong| Failure::Wrong(Command::Watch, wrong))?;
+            .map_err(|wrong| Failure::Wrong(Command::Watch, wrong.in_line(watch.line)))?;
         Ok(NewRule {
             ticker: watch.ticker.clone(),
             range,
@@ -83,8 +92,25 @@ impl Desk {
     pub(super) async fn list(&self, asker: &Asker, rest: &str) -> Replies {
         let which = which(rest).map_err(|wrong| Failure::Wrong(Command::List, wrong))?;
         let rules = self.rules_meant(asker, &which).await?;
-        let (text, keyboard) = self.page(asker, &rules, 0).await?;
+        let (text, keyboard) = match which {
+            Which::All => self.page(asker, &rules, 0).await?,
+            Which::On(_) => self.first_ones(asker, &rules).await?,
+        };
         Ok(vec![Reply::Text { text, keyboard }])
+    }
+
+    /// The first of one ticker's rules. No buttons lead on: those lead through the pages of all rules.
+    pub(super) async fn first_ones(
+        &self,
+        asker: &Asker,
+        rules: &[Rule],
+    ) -> Result<(Text, Keyboard), StoreError> {
+        let (first, others) = rules.split_at(rules.len().min(ON_PAGE));
+        let (mut text, keyboard) = self.page(asker, first, 0).await?;
+        if !others.is_empty() {
+            text.push(text::more(others.len(), asker.language()));
+        }
+        Ok((text, keyboard))
     }
 
     /// The page that these rules' `first` is on.

@@ -44,14 +44,15 @@ impl Desk {
             .into_iter()
             .filter(|row| known.insert((row.ticker.clone(), row.range)))
             .collect();
-        let count = new.len();
-        if count > 0 {
-            self.commands
-                .create_rules(asker.caller, new, Some(asker.idempotency(table)))
-                .await?;
-        }
+        // Without new ones too: a repeated message gets its first answer, and had some then.
+        let made = self
+            .commands
+            .create_rules(asker.caller, new, Some(asker.idempotency(table)))
+            .await
+            .map_err(|error| Failure::from(error).of_many())?
+            .len();
         Ok(vec![
-            text::imported(count, asked - count, asker.language()).into(),
+            text::imported(made, asked.saturating_sub(made), asker.language()).into(),
         ])
     }
 }

@@ -19,7 +19,7 @@ pub(super) use span::{Hold, chart, snooze};
 pub(super) use table::{export, import};
 pub(super) use thresholds::Thresholds;
 pub(super) use tickers::{Which, ticker, tickers, which};
-pub(super) use watch::{Watch, watch};
+pub(super) use watch::{Watch, is_of_many, watch};
 
 /// Most characters of what was written that an answer repeats.
 const SHOWN: usize = 64;
@@ -59,7 +59,7 @@ pub(super) enum Wrong {
     TooMany {
         most: usize,
     },
-    /// A line of a table, counted from 1.
+    /// A line of a table or of several rules, counted from 1.
     Line {
         line: u64,
         wrong: Box<Wrong>,
@@ -108,6 +108,14 @@ impl Wrong {
         Self::Line {
             line,
             wrong: Box::new(self),
+        }
+    }
+
+    /// With its line, where it has one.
+    pub(super) fn in_line(self, line: Option<u64>) -> Self {
+        match line {
+            Some(line) => self.at_line(line),
+            None => self,
         }
     }
 }

@@ -10,6 +10,8 @@ const MOST: usize = 50;
 /// A rule that somebody asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::bot) struct Watch {
+    /// Where it stands in a message of several lines, from 1.
+    pub(in crate::bot) line: Option<u64>,
     pub(in crate::bot) ticker: Ticker,
     pub(in crate::bot) thresholds: Thresholds,
 }
@@ -17,33 +19,13 @@ pub(in crate::bot) struct Watch {
 /// `TICKER LOW HIGH`, many of them one after the other, or one a line, or between commas or semicolons.
 pub(in crate::bot) fn watch(text: &str, language: Language) -> Result<Vec<Watch>, Wrong> {
     let mut found = Vec::new();
-    for entry in entries(text) {
-        let words: Vec<_> = entry.split_whitespace().collect();
-        // Several without anything between them: each has three words then.
-        let of_one = if words.len() > 3 && words.len() % 3 == 0 {
-            3
-        } else {
-            words.len()
-        };
-        for words in words.chunks(of_one.max(1)) {
-            let [first, thresholds @ ..] = words else { continue };
-            if thresholds.is_empty() || thresholds.len() > 2 {
-                return Err(Wrong::Shape {
-                    entry: shown(&words.join(" ")),
-                });
-            }
-            let ticker = ticker(first)?;
-            let thresholds = Thresholds::parse(thresholds, language).map_err(|wrong| {
-                if matches!(wrong, Wrong::Shape { .. }) {
-                    Wrong::Shape {
-                        entry: shown(&words.join(" ")),
-                    }
-                } else {
-                    wrong
-                }
-            })?;
-            found.push(Watch { ticker, thresholds });
-        }
+    for Entry { line, words } in entries(text) {
+        let (ticker, thresholds) = rule(&words, language).map_err(|wrong| wrong.in_line(line))?;
+        found.push(Watch {
+            line,
+            ticker,
+            thresholds,
+        });
         if found.len() > MOST {
             return Err(Wrong::TooMany { most: MOST });
         }
@@ -54,21 +36,64 @@ pub(in crate::bot) fn watch(text: &str, language: Language) -> Result<Vec<Watch>
     Ok(found)
 }
 
+/// Whether several rules are asked for: all of them are made, or none.
+pub(in crate::bot) fn is_of_many(text: &str) -> bool {
+    entries(text).len() > 1
+}
+
+fn rule(words: &[&str], language: Language) -> Result<(Ticker, Thresholds), Wrong> {
+    let shape = || Wrong::Shape {
+        entry: shown(&words.join(" ")),
+    };
+    let (first, thresholds) = words.split_first().ok_or_else(shape)?;
+    if thresholds.is_empty() || thresholds.len() > 2 {
+        return Err(shape());
+    }
+    let ticker = ticker(first)?;
+    match Thresholds::parse(thresholds, language) {
+        Err(Wrong::Shape { .. }) => Err(shape()),
+        thresholds => Ok((ticker, thresholds?)),
+    }
+}
+
+/// A part of a message that is meant to be a rule.
+struct Entry<'a> {
+    /// Where it stands in a message of several lines, from 1.
+    line: Option<u64>,
+    /// At least one.
+    words: Vec<&'a str>,
+}
+
 /// A comma ends an entry only where it ends a word: it may be a decimal comma.
-fn entries(text: &str) -> Vec<String> {
+fn entries(text: &str) -> Vec<Entry<'_>> {
+    let text = text.trim();
     let mut entries = Vec::new();
-    for line in text.split(['\n', ';']) {
-        let mut entry = Vec::new();
-        for word in line.split_whitespace() {
-            entry.push(word.trim_end_matches(','));
-            if word.ends_with(',') {
-                entries.push(entry.join(" "));
-                entry.clear();
+    for (content, number) in text.lines().zip(1..) {
+        let line = text.contains('\n').then_some(number);
+        for part in content.split(';') {
+            for words in part
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .split_inclusive(|word| word.ends_with(','))
+            {
+                let words: Vec<&str> = words
+                    .iter()
+                    .map(|word| word.trim_end_matches(','))
+                    .filter(|word| !word.is_empty())
+                    .collect();
+                // Several without anything between them: each has three words then.
+                let of_one = if words.len().is_multiple_of(3) {
+                    3
+                } else {
+                    words.len()
+                };
+                entries.extend(words.chunks(of_one.max(1)).map(|words| Entry {
+                    line,
+                    words: words.to_vec(),
+                }));
             }
         }
-        entries.push(entry.join(" "));
     }
-    entries.retain(|entry| !entry.trim().is_empty());
     entries
 }
 
@@ -111,6 +136,41 @@ mod tests {
                 Ok(&rules.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()[..]),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_wrong_rule_is_named_by_its_line_where_there_are_several() {
+        for (text, line) in [
+            ("AAPL 1 2\nMSFT 2 x", Some(2)),
+            ("AAPL 1 2\r\n\r\nMSFT 2 x\r\n", Some(3)),
+            ("AAPL 1 2\nA 1 2, MSFT\nB 1 2", Some(2)),
+            ("AAPL 1 2, MSFT 2 x", None),
+            ("AAPL 1 x\n", None),
+        ] {
+            let wrong = watch(text, Language::It).unwrap_err();
+            let found = match wrong {
+                Wrong::Line { line, .. } => Some(line),
+                _ => None,
+            };
+            assert_eq!(found, line, "{text}: {wrong:?}");
+        }
+        let lines = watch("AAPL 1 2\nMSFT 200 100", Language::It).map(|found| found[1].line);
+        assert_eq!(lines, Ok(Some(2)), "whose thresholds are compared later");
+    }
+
+    #[test]
+    fn several_rules_are_known_before_they_are_read() {
+        for (text, many) in [
+            ("", false),
+            ("AAPL 1 2", false),
+            ("AAPL 1 2 3", false),
+            ("AAPL 1 2,", false),
+            ("AAPL 1 2 MSFT 3 x", true),
+            ("AAPL, MSFT 3 4", true),
+            ("AAPL 1\nMSFT", true),
+        ] {
+            assert_eq!(is_of_many(text), many, "{text}");
         }
     }
 

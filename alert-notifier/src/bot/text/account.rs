@@ -26,6 +26,15 @@ pub(in crate::bot) fn linked(user: &User, rules: usize, language: Language) -> T
         ))
 }
 
+/// After `/start TOKEN` of one account in the chat of another.
+pub(in crate::bot) const fn left_another(language: Language) -> &'static str {
+    either(
+        language,
+        "This chat no longer gets the alerts of the account that it was linked to before.",
+        "Questa chat non riceve più gli avvisi dell'account a cui era collegata prima.",
+    )
+}
+
 /// After `/start` in a chat that is linked.
 pub(in crate::bot) fn linked_already(rules: usize, language: Language) -> Text {
     Text::new(language)

@@ -41,6 +41,15 @@ pub(in crate::bot) fn wrong_answer(wrong: &Wrong, language: Language) -> Text {
     )
 }
 
+/// Below why one of several rules can't be made.
+pub(in crate::bot) const fn none_made(language: Language) -> &'static str {
+    either(
+        language,
+        "Nothing was changed: none of these rules was made.",
+        "Non ho cambiato nulla: nessuna di queste regole è stata creata.",
+    )
+}
+
 /// A command that was refused. None: the store failed, which is nothing to tell.
 pub(in crate::bot) fn refused(error: &CommandError, reader: &Reader) -> Option<Text> {
     let language = reader.language;

@@ -67,6 +67,14 @@ pub(in crate::bot) fn list(page: &ListPage<'_>, reader: &Reader) -> Text {
     text
 }
 
+/// Below a list of one ticker's rules: those that it has no room for.
+pub(in crate::bot) fn more(count: usize, language: Language) -> String {
+    match language {
+        Language::En => format!("… and {count} more: /list shows all your rules."),
+        Language::It => format!("… e {count} in più: /list mostra tutte le tue regole."),
+    }
+}
+
 /// `1. AAPL 187.23 USD, in range`
 fn headline(number: usize, watched: &Watched<'_>, reader: &Reader) -> Line {
     let Watched { rule, latest, .. } = watched;

@@ -219,6 +219,10 @@ fn accounts_are_greeted_shown_and_left() {
         pages.add("linked", &account::linked(&user(), 0, language));
         pages.add("linked with rules", &account::linked(&user(), 3, language));
         pages.add(
+            "linked to another account",
+            &account::linked(&user(), 3, language).with(account::left_another(language)),
+        );
+        pages.add(
             "linked in spite of the token",
             &account::linked_in_spite_of_token(language),
         );
