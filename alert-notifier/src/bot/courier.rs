@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::time::Duration;
 
-use cqrs::domain::ChatId;
+use cqrs::domain::{ChatId, Language};
 use teloxide::net::Download as _;
 use teloxide::payloads::{
     AnswerCallbackQuerySetters as _, EditMessageReplyMarkupSetters as _, EditMessageTextSetters as _,
@@ -12,20 +12,23 @@ use teloxide::payloads::{
 use teloxide::prelude::Requester as _;
 use teloxide::types::{
     CallbackQueryId, ForceReply, InlineKeyboardButton, InlineKeyboardMarkup, InputFile, LinkPreviewOptions,
-    MessageId, ParseMode, Recipient, ReplyMarkup, Update,
+    MessageId, ParseMode, Recipient, ReplyMarkup,
 };
 use teloxide::{ApiError, Bot, RequestError};
 
 use super::command::{Written, read};
-use super::incoming::{Document, Incoming, Message, What, incoming};
+use super::incoming::{Document, Incoming, Message, What};
 use super::reply::{Change, Press, Reply};
 use super::request::{Request, Table, request};
 use super::text::refusals;
 use super::{Desk, reason};
 use crate::buttons::Keyboard;
+use crate::text::rich::Text;
 
 /// How long one update may take, with all that is sent in return.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long its user may be told that it took longer.
+const EXCUSE_LIMIT: Duration = Duration::from_secs(10);
 /// How often an answer is sent that does not get through.
 const TRIES: u32 = 3;
 /// Longest that Telegram's "too many" is waited for: its user would write again by then.
@@ -48,17 +51,52 @@ impl Courier {
     }
 
     /// Does what the update calls for, in bounded time. All that goes wrong ends here.
-    pub(super) async fn handle(&self, update: &Update) {
-        let Some(incoming) = incoming(update) else { return };
+    pub(super) async fn handle(&self, incoming: &Incoming) {
         // On the heap: it holds all that any command does.
-        let handled = tokio::time::timeout(TIME_LIMIT, Box::pin(self.handle_incoming(&incoming))).await;
+        let handled = tokio::time::timeout(TIME_LIMIT, Box::pin(self.handle_incoming(incoming))).await;
         match handled {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 let error = reason(&error);
                 tracing::warn!(error, "an answer did not reach its user");
             }
-            Err(_) => tracing::warn!("an update took too long and was given up"),
+            Err(_) => {
+                tracing::warn!("an update took too long and was given up");
+                match incoming.what {
+                    What::Said { .. } | What::Pressed { .. } => {
+                        self.excuse(incoming, refusals::too_slow).await;
+                    }
+                    // Nothing would have been done.
+                    What::Edited(_) | What::InGroup(_) | What::PressedElsewhere(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Tells the user that this update, and what came after it, is not done, as there were too many. In bounded time.
+    pub(super) async fn refuse(&self, incoming: &Incoming) {
+        tracing::warn!("a chat sent more than could be handled; the last of it was dropped");
+        match incoming.what {
+            What::Said { .. } | What::Pressed { .. } | What::Edited(_) | What::PressedElsewhere(_) => {
+                self.excuse(incoming, refusals::too_many).await;
+            }
+            // Nothing would have been done, and all would see it.
+            What::InGroup(_) => {}
+        }
+    }
+
+    async fn excuse(&self, incoming: &Incoming, text: fn(Language) -> Text) {
+        let told = tokio::time::timeout(EXCUSE_LIMIT, async {
+            let text = text(self.desk.language(incoming).await);
+            self.send_all(incoming.chat, &[text.into()]).await
+        });
+        match told.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let error = reason(&error);
+                tracing::warn!(error, "a user could not be told what was not done");
+            }
+            Err(_) => tracing::warn!("a user could not be told in time what was not done"),
         }
     }
 

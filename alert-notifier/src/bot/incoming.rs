@@ -79,11 +79,6 @@ pub(super) fn incoming(update: &Update) -> Option<Incoming> {
     })
 }
 
-/// Whose updates are to be handled one after the other.
-pub(super) fn lane(update: &Update) -> i64 {
-    update.chat().map_or(0, |chat| chat.id.0)
-}
-
 fn said(message: &types::Message) -> Option<(ChatId, &User, What)> {
     let text = message.text().or(message.caption()).unwrap_or_default();
     if !message.chat.is_private() {

@@ -1,9 +1,10 @@
 //! The bot: what users write to it, and its answers.
 //!
-//! [`poller`] or [`webhook`] gets updates, [`incoming`] reduces them to what counts, [`request`] and [`parse`] say what is
+//! [`poller`] (with a [`backlog`]) or [`webhook`] gets updates, [`incoming`] reduces them to what counts, [`request`] and [`parse`] say what is
 //! wanted, [`answer`] does it and finds the words in [`text`], and [`courier`] takes these back to Telegram.
 
 mod answer;
+mod backlog;
 mod command;
 mod courier;
 mod incoming;

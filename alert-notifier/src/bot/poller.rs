@@ -1,20 +1,21 @@
 //! Gets what users write, on one instance at a time: Telegram allows a bot one poller.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cqrs::Leases;
-use teloxide::payloads::GetUpdatesSetters as _;
-use teloxide::prelude::Requester as _;
-use teloxide::types::Update;
+use cqrs::domain::ChatId;
+use serde::Serialize;
+use teloxide::requests::{JsonRequest, Payload};
+use teloxide::types::{AllowedUpdate, Update};
 use teloxide::{Bot, RequestError};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::incoming::lane;
+use super::backlog::{Backlog, Task};
+use super::incoming::{Incoming, incoming};
 use super::{Courier, UPDATES, reason};
 
 /// The name of the lease.
@@ -25,12 +26,10 @@ const TTL: Duration = Duration::from_secs(10);
 const RENEW: Duration = Duration::from_secs(3);
 /// How long one request waits for users to write something, in seconds.
 const LONG_POLL: u32 = 10;
-/// Updates in one answer: what one chat sends at once holds the others up.
-const AT_ONCE: u8 = 50;
-/// Chats that are answered at once.
-const LANES: usize = 16;
-/// How long the updates of one answer may take together: their chats' are handled at once, but each chat's one by one.
-const BATCH_LIMIT: Duration = Duration::from_secs(60);
+/// Updates in one answer: as many as Telegram gives.
+const AT_ONCE: u8 = 100;
+/// While an update is not yet handled Telegram answers at once, with that one again: this long is between two looks.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long updates in hand may take once polling shall end.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Longest wait for Telegram to take the last confirmation.
@@ -85,48 +84,149 @@ async fn lead(
 /// Gets updates and has them handled, until `stop`. Telegram is told that it may forget updates only after they were
 /// handled, so those that a killed instance had in hand come again.
 async fn pump(bot: &Bot, courier: &Arc<Courier>, stop: &CancellationToken) {
-    let mut next = None;
+    let mut hands = Hands::new(Arc::clone(courier));
     let mut failures = 0;
-    while let Some(answer) = stop.run_until_cancelled(updates(bot, next)).await {
-        match answer {
-            Ok(updates) => {
+    while !stop.is_cancelled() {
+        let request = updates(bot, hands.backlog.offset(), AT_ONCE, LONG_POLL);
+        match stop.run_until_cancelled(hands.during(request)).await {
+            None => break,
+            Some(Ok(updates)) => {
                 failures = 0;
-                let Some(last) = updates.iter().map(|update| update.id.0).max() else {
-                    continue;
-                };
-                if handle_all(courier, updates, stop).await.is_none() {
-                    tracing::warn!("commands in hand were cut off; the next poller takes them up");
-                    return;
-                }
-                next = i32::try_from(last).ok().and_then(|last| last.checked_add(1));
+                hands.take(&updates);
+                let look = tokio::time::timeout(LOOK, hands.empty());
+                // Either may end it.
+                let _ = stop.run_until_cancelled(look).await;
             }
-            Err(error) => {
-                let pause = pause(&error, failures);
+            Some(Err(error)) => {
+                let pause = tokio::time::sleep(pause(&error, failures));
                 failures += 1;
                 let error = reason(&error);
                 tracing::warn!(error, "updates could not be got from Telegram; trying again");
-                stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                stop.run_until_cancelled(hands.during(pause)).await;
             }
         }
     }
-    if let Some(next) = next {
-        let farewell = async { bot.get_updates().offset(next).limit(1).timeout(0).await };
+    if tokio::time::timeout(DRAIN, hands.empty()).await.is_err() {
+        tracing::warn!("commands in hand were cut off; the next poller takes them up");
+        hands.tasks.abort_all();
+    }
+    if let Some(offset) = hands.backlog.offset() {
+        let farewell = updates(bot, Some(offset), 1, 0);
         if !matches!(tokio::time::timeout(FAREWELL, farewell).await, Ok(Ok(_))) {
             tracing::debug!("Telegram could not be told which updates were handled; they come again");
         }
     }
 }
 
-async fn updates(bot: &Bot, offset: Option<i32>) -> Result<Vec<Update>, RequestError> {
-    let mut request = bot
-        .get_updates()
-        .timeout(LONG_POLL)
-        .limit(AT_ONCE)
-        .allowed_updates(UPDATES);
-    if let Some(offset) = offset {
-        request = request.offset(offset);
+/// What is being done about the updates that came.
+struct Hands {
+    courier: Arc<Courier>,
+    backlog: Backlog<Incoming>,
+    tasks: JoinSet<()>,
+    /// Whose updates the tasks handle, and since when.
+    begun: HashMap<Id, (ChatId, Instant)>,
+}
+
+impl Hands {
+    fn new(courier: Arc<Courier>) -> Self {
+        Self {
+            courier,
+            backlog: Backlog::default(),
+            tasks: JoinSet::new(),
+            begun: HashMap::new(),
+        }
     }
-    request.await
+
+    fn take(&mut self, updates: &[Update]) {
+        for update in updates {
+            let wanted = incoming(update).map(|incoming| (incoming.chat, incoming));
+            self.backlog.take(update.id.0, wanted);
+        }
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        while let Some((chat, task)) = self.backlog.begin() {
+            let courier = Arc::clone(&self.courier);
+            // A task of its own: what panics in it loses only its own update, and does not come again and again.
+            let begun = self.tasks.spawn(async move {
+                match task {
+                    Task::Handle(incoming) => courier.handle(&incoming).await,
+                    Task::Refuse(incoming) => courier.refuse(&incoming).await,
+                }
+            });
+            self.begun.insert(begun.id(), (chat, Instant::now()));
+        }
+    }
+
+    /// Until one ends; what comes after it begins. May be dropped at any time.
+    async fn one(&mut self) {
+        let id = match self.tasks.join_next_with_id().await {
+            Some(Ok((id, ()))) => id,
+            Some(Err(error)) => {
+                tracing::error!(panicked = error.is_panic(), "an update could not be handled");
+                error.id()
+            }
+            None => return std::future::pending().await,
+        };
+        if let Some((chat, since)) = self.begun.remove(&id) {
+            self.backlog.end(chat, since.elapsed());
+        }
+        self.begin();
+    }
+
+    /// Until all that came is handled.
+    async fn empty(&mut self) {
+        while !self.backlog.is_empty() {
+            self.one().await;
+        }
+    }
+
+    /// What goes on until `other` ends.
+    async fn during<T>(&mut self, other: impl Future<Output = T>) -> T {
+        tokio::pin!(other);
+        loop {
+            tokio::select! {
+                result = &mut other => return result,
+                () = self.one() => {}
+            }
+        }
+    }
+}
+
+async fn updates(
+    bot: &Bot,
+    offset: Option<i64>,
+    limit: u8,
+    timeout: u32,
+) -> Result<Vec<Update>, RequestError> {
+    let payload = GetUpdates {
+        offset,
+        limit,
+        timeout,
+        allowed_updates: UPDATES,
+    };
+    JsonRequest::new(bot.clone(), payload).await
+}
+
+/// teloxide's own has no offset behind an update from 2,147,483,647 on: that one would come again for ever.
+#[derive(Clone, Serialize)]
+struct GetUpdates {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<i64>,
+    limit: u8,
+    timeout: u32,
+    allowed_updates: [AllowedUpdate; 3],
+}
+
+impl Payload for GetUpdates {
+    type Output = Vec<Update>;
+
+    const NAME: &'static str = "GetUpdates";
+
+    fn timeout_hint(&self) -> Option<Duration> {
+        Some(Duration::from_secs(self.timeout.into()))
+    }
 }
 
 /// 1, 2, 4, ... s, or as long as Telegram says.
@@ -139,45 +239,6 @@ fn pause(error: &RequestError, failures: u32) -> Duration {
         | RequestError::Network(_)
         | RequestError::InvalidJson { .. }
         | RequestError::Io(_) => usual,
-    }
-}
-
-/// Each chat's updates in their order, chats at once. None: cut off, some time after `stop`.
-async fn handle_all(courier: &Arc<Courier>, updates: Vec<Update>, stop: &CancellationToken) -> Option<()> {
-    let mut lanes = BTreeMap::<i64, Vec<Update>>::new();
-    for update in updates {
-        lanes.entry(lane(&update)).or_default().push(update);
-    }
-    let turns = Arc::new(Semaphore::new(LANES));
-    let mut tasks = JoinSet::new();
-    for updates in lanes.into_values() {
-        let (courier, turns) = (Arc::clone(courier), Arc::clone(&turns));
-        // A task of its own: what panics in it loses only its own updates, and does not come again and again.
-        tasks.spawn(async move {
-            let _turn = turns.acquire().await;
-            for update in updates {
-                courier.handle(&update).await;
-            }
-        });
-    }
-    let all = async {
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(panicked = error.is_panic(), "an update could not be handled");
-            }
-        }
-    };
-    let cut_off = async {
-        stop.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        () = all => Some(()),
-        () = cut_off => None,
-        () = tokio::time::sleep(BATCH_LIMIT) => {
-            tracing::warn!("updates took too long together; those not yet handled were given up");
-            Some(())
-        }
     }
 }
 
@@ -206,10 +267,26 @@ async fn lease_lost(leases: &Leases, holder: &str) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use teloxide::ApiError;
     use teloxide::types::Seconds;
 
     use super::*;
+
+    #[test]
+    fn any_offset_can_be_asked_for() {
+        let payload = GetUpdates {
+            offset: Some(2_147_483_648),
+            limit: 1,
+            timeout: 0,
+            allowed_updates: UPDATES,
+        };
+        assert_eq!(
+            serde_json::to_value(payload).unwrap(),
+            json!({"offset": 2_147_483_648_u32, "limit": 1, "timeout": 0,
+                   "allowed_updates": ["message", "edited_message", "callback_query"]})
+        );
+    }
 
     #[test]
     fn pauses_grow_and_are_at_least_what_telegram_asks_for() {

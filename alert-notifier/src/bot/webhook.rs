@@ -9,6 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use cqrs::domain::ChatId;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -18,7 +19,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::Courier;
-use super::incoming::lane;
+use super::incoming::incoming;
 
 /// Where Telegram puts the secret.
 const HEADER: &str = "x-telegram-bot-api-secret-token";
@@ -90,13 +91,16 @@ async fn take(State(reception): State<Arc<Reception>>, headers: HeaderMap, body:
         tracing::warn!("an update could not be read and was dropped");
         return StatusCode::OK;
     };
+    let Some(incoming) = incoming(&update) else {
+        return StatusCode::OK;
+    };
     // In a task of its own: whoever calls may hang up, and what was begun is finished.
     let handled = tokio::spawn(async move {
-        let _turn = match reception.lane(&update) {
+        let _turn = match reception.lane(incoming.chat) {
             Some(lane) => Some(lane.lock().await),
             None => None,
         };
-        reception.courier.handle(&update).await;
+        reception.courier.handle(&incoming).await;
     });
     if handled.await.is_err() {
         tracing::error!("an update could not be handled");
@@ -105,9 +109,9 @@ async fn take(State(reception): State<Arc<Reception>>, headers: HeaderMap, body:
 }
 
 impl Reception {
-    fn lane(&self, update: &Update) -> Option<&Mutex<()>> {
+    fn lane(&self, chat: ChatId) -> Option<&Mutex<()>> {
         let mut hasher = DefaultHasher::new();
-        lane(update).hash(&mut hasher);
+        chat.hash(&mut hasher);
         self.lanes.get(usize::try_from(hasher.finish() % LANES).ok()?)
     }
 }

@@ -5,7 +5,7 @@ use e2e::telegram_stub::{Fault, PlannedFault};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::bot::ask;
+use crate::bot::{answer_after, ask};
 use crate::stage::{Stage, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,6 +78,69 @@ async fn one_chats_commands_are_answered_in_order_and_hold_nobody_up() {
     for (answer, interval) in answers.iter().zip(["10s", "20s", "30s"]) {
         assert!(answer.contains(interval), "{answer}");
     }
+    notifier.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_command_holds_up_nobody_who_writes_later_and_survives_a_kill() {
+    let stage = Stage::set().await;
+    stage.user("ada@example.org", Some(42)).await;
+    let first = stage.start();
+    stage
+        .telegram
+        .fault(PlannedFault::of_messages(Fault::HoldBefore, 1).to_chat(42));
+    stage.telegram.say(42, "/set 10s");
+    wait_for("the answer to be held", async || {
+        (stage.telegram.held() == 1).then_some(())
+    })
+    .await;
+    for _ in 0..3 {
+        ask(&stage, 43, "/help").await;
+    }
+    assert_eq!(stage.telegram.held(), 1, "the first is still in hand");
+    first.kill();
+    let second = stage.start();
+    let answer = answer_after(&stage, 42, 0, "/set 10s").await;
+    assert!(answer.contains("10s"), "{answer}");
+    second.stop().await;
+    assert_eq!(stage.telegram.waiting_updates(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_longer_than_anything_may_take_is_told_in_their_language() {
+    let stage = Stage::set().await;
+    stage.user("ada@example.org", Some(42)).await;
+    stage.telegram.speaks(42, "it-IT");
+    // Two tries are more than the time for one update.
+    stage
+        .telegram
+        .fault(PlannedFault::of_messages(Fault::HoldBefore, 2).to_chat(42));
+    let notifier = stage.start();
+    let answer = ask(&stage, 42, "/set 10s").await;
+    assert!(answer.contains("forse non è stato fatto"), "{answer}");
+    assert!(ask(&stage, 42, "/unset").await.contains("Non ti ricordo"));
+    notifier.stop().await;
+    assert_eq!(stage.telegram.waiting_updates(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_more_than_telegram_shows_at_once_is_told_and_hides_nobody() {
+    let stage = Stage::set().await;
+    for _ in 0..130 {
+        stage.telegram.say(42, "/help");
+    }
+    stage.telegram.say(43, "/help");
+    let notifier = stage.start();
+    answer_after(&stage, 43, 0, "/help").await;
+    wait_for("all to be handled", async || {
+        (stage.telegram.waiting_updates() == 0).then_some(())
+    })
+    .await;
+    let answers = stage.telegram.texts(42);
+    let told = answers.iter().position(|text| text.contains("Too many messages"));
+    assert_eq!(told, Some(20));
+    assert!(answers.len() < 50, "{}", answers.len());
+    assert!(ask(&stage, 42, "/help").await.contains("/watch"));
     notifier.stop().await;
 }
 

@@ -221,6 +221,24 @@ pub(in crate::bot) fn broken(language: Language) -> Text {
     ))
 }
 
+/// Nobody knows how far it got.
+pub(in crate::bot) fn too_slow(language: Language) -> Text {
+    Text::new(language).with(either(
+        language,
+        "That took too long and may not have been done: look with /list",
+        "Ci è voluto troppo tempo e forse non è stato fatto: controlla con /list",
+    ))
+}
+
+/// The chat's last messages were dropped.
+pub(in crate::bot) fn too_many(language: Language) -> Text {
+    Text::new(language).with(either(
+        language,
+        "Too many messages at once: I could not keep up and did not do the last ones. Please send again, one by one, what got no answer.",
+        "Troppi messaggi insieme: non sono riuscito a seguirti e gli ultimi non li ho eseguiti. Invia di nuovo, uno alla volta, quelli rimasti senza risposta.",
+    ))
+}
+
 /// There is no rule of this ticker.
 pub(in crate::bot) fn no_rule_of(ticker: &Ticker, own: &[Ticker], language: Language) -> Text {
     let text = Text::new(language).with(match language {

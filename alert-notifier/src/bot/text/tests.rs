@@ -362,6 +362,8 @@ fn every_refusal_says_what_to_do() {
             &refusals::too_large(5_000_000, 1_048_576, reader.language),
         );
         pages.add("broken", &refusals::broken(reader.language));
+        pages.add("too slow", &refusals::too_slow(reader.language));
+        pages.add("too many", &refusals::too_many(reader.language));
         pages.add("rule gone", &refusals::rule_gone(reader.language));
         pages.add("a file", &transfer::bare_file(reader.language));
         pages.add("which table", &transfer::ask_table(reader.language));
