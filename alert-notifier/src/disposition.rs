@@ -93,6 +93,7 @@ mod tests {
             attempt,
             claimed_by: "me".to_owned(),
             reclaimed: false,
+            may_be_repeat: false,
             planned_at: START,
             tried_since: Some(START),
         }

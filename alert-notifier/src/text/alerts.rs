@@ -94,7 +94,7 @@ fn single(message: &ClaimedMessage, item: &MessageItem, now: Timestamp) -> Outgo
         DeliveryKind::FeedBack => push_if_any(&mut text, phrases.missing()),
     }
     push_if_any(&mut text, phrases.note());
-    if message.reclaimed {
+    if message.may_be_repeat {
         text.push_more(phrases::repeat(language));
     }
     Outgoing { text, keyboard }
@@ -108,7 +108,7 @@ fn digest(message: &ClaimedMessage, items: &[MessageItem], now: Timestamp, detai
     } else {
         text.push(Line::new().bold(phrases::several(items.len(), language)));
     }
-    if message.reclaimed {
+    if message.may_be_repeat {
         text.push_more(phrases::repeat(language));
     }
     for section in Section::ALL {

@@ -176,11 +176,7 @@ async fn whatever_else_comes_neither_stops_the_bot_nor_changes_anything() {
         .upload(99, "rules.csv", "ticker,low,high\nAAPL,1,2", "/import");
     let answer = answer_after(&stage, 99, before_file, "a file").await;
     assert!(answer.contains("not linked"), "{answer}");
-    assert_eq!(
-        stage.telegram.calls("getFile"),
-        0,
-        "nothing is got for strangers"
-    );
+    assert_eq!(stage.telegram.calls("getFile"), 0, "nothing is got for strangers");
     // The group was told to write in private; the token still works there.
     assert_eq!(
         stage.telegram.texts(-5),

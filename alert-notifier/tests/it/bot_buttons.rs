@@ -205,7 +205,11 @@ async fn a_list_of_one_ticker_stays_with_it_and_leads_to_no_other_pages() {
             && answer.ends_with("Nothing was changed: none of these rules was made."),
         "{answer}"
     );
-    assert!(ask(&stage, 42, "/list GOOGL").await.contains("You have no rule on"));
+    assert!(
+        ask(&stage, 42, "/list GOOGL")
+            .await
+            .contains("You have no rule on")
+    );
     notifier.stop().await;
 }
 

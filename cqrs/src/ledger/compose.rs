@@ -271,3 +271,6 @@ fn draft(view: &RuleView, kind: DeliveryKind, told_side: Side, deliveries: &[&Pe
         planned_at: first.planned_at,
     }
 }
+
+#[cfg(test)]
+mod tests;

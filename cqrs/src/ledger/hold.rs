@@ -117,3 +117,108 @@ pub(super) fn quiet_ended(
 ) -> Option<Timestamp> {
     hours?.end_after(now.minus(ago), zone).filter(|end| *end <= now)
 }
+
+#[cfg(test)]
+mod tests {
+    use DeliveryKind::{BackInRange, Breach, CameAndWent, FeedStale, Jump, Reminder, Test};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_000);
+    const ALL: [DeliveryKind; 7] = [Breach, Jump, Reminder, BackInRange, CameAndWent, Test, FeedStale];
+
+    fn later(seconds: u64) -> Timestamp {
+        NOW.plus(Duration::from_secs(seconds))
+    }
+
+    /// Which kinds wait, and until when.
+    fn held(reasons: Reasons<'_>) -> Vec<(DeliveryKind, Timestamp, Hold)> {
+        ALL.into_iter()
+            .filter_map(|kind| hold(kind, reasons, NOW).map(|(until, why)| (kind, until, why)))
+            .collect()
+    }
+
+    const NONE: Reasons<'_> = Reasons {
+        quiet_until: None,
+        snooze: None,
+        sent: &[],
+        flapping: Flapping {
+            messages: 4,
+            window: Duration::from_secs(600),
+        },
+    };
+
+    #[test]
+    fn quiet_hours_hold_all_but_tests_until_a_moment_after_their_end() {
+        assert_eq!(held(NONE), []);
+        let end = later(100);
+        let reasons = Reasons {
+            quiet_until: Some(end),
+            snooze: Some(Snooze::Until(later(5_000))),
+            ..NONE
+        };
+        let expected = ALL
+            .into_iter()
+            .filter(|kind| *kind != Test)
+            .map(|kind| (kind, end.plus(AFTER_QUIET), Hold::Quiet));
+        assert_eq!(held(reasons), expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_snooze_holds_what_is_of_the_rule_until_its_end() {
+        let end = later(100);
+        let reasons = Reasons {
+            snooze: Some(Snooze::Until(end)),
+            ..NONE
+        };
+        let kinds = [Breach, Jump, Reminder, BackInRange, CameAndWent];
+        assert_eq!(held(reasons), kinds.map(|kind| (kind, end, Hold::Snooze)));
+        assert_eq!(
+            held(Reasons {
+                snooze: Some(Snooze::Until(NOW)),
+                ..NONE
+            }),
+            []
+        );
+    }
+
+    #[test]
+    fn a_snooze_until_the_price_is_back_lets_the_return_through() {
+        let reasons = Reasons {
+            snooze: Some(Snooze::UntilBack),
+            ..NONE
+        };
+        let kinds: Vec<_> = held(reasons).into_iter().map(|(kind, _, _)| kind).collect();
+        assert_eq!(kinds, [Breach, Jump, Reminder]);
+    }
+
+    #[test]
+    fn who_told_four_changes_in_ten_minutes_waits_until_there_were_three() {
+        let sent: Vec<Timestamp> = [1, 2, 3, 500, 599]
+            .map(|ago| NOW.minus(Duration::from_secs(ago)))
+            .into();
+        let end = later(100);
+        let reasons = Reasons { sent: &sent, ..NONE };
+        let kinds = [Breach, Jump, BackInRange, CameAndWent];
+        assert_eq!(held(reasons), kinds.map(|kind| (kind, end, Hold::Flapping)));
+        assert_eq!(
+            held(Reasons {
+                sent: &sent[..3],
+                ..NONE
+            }),
+            []
+        );
+        let never = Flapping {
+            messages: 0,
+            ..NONE.flapping
+        };
+        assert_eq!(
+            held(Reasons {
+                sent: &sent,
+                flapping: never,
+                ..NONE
+            }),
+            []
+        );
+    }
+}

@@ -118,8 +118,10 @@ pub struct ClaimedMessage {
     pub attempt: u32,
     /// The instance that claimed it.
     pub claimed_by: String,
-    /// An earlier claim ran out without an outcome, so the user may have the message already.
+    /// An earlier claim ran out without an outcome.
     pub reclaimed: bool,
+    /// For this or another reason, the user may have some of it already.
+    pub may_be_repeat: bool,
     /// When the oldest of what it tells was planned.
     pub planned_at: Timestamp,
     /// Since when the newest of what it tells is tried in vain. None: some of it was not tried yet.

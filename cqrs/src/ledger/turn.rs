@@ -206,6 +206,7 @@ pub(super) fn message(
             .saturating_add(1),
         claimed_by: instance.to_owned(),
         reclaimed: turn.key.is_some(),
+        may_be_repeat: turn.key.is_some() || told().any(|delivery| delivery.ambiguous),
         planned_at,
         // One that was not tried yet decides.
         tried_since: told()

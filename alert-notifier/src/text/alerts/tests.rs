@@ -75,6 +75,7 @@ fn message(items: Vec<MessageFacts>, language: Language) -> ClaimedMessage {
         attempt: 1,
         claimed_by: "me".to_owned(),
         reclaimed: false,
+        may_be_repeat: false,
         planned_at: opened_at(),
         tried_since: None,
         send_in: Duration::ZERO,
@@ -374,7 +375,9 @@ fn a_feed_that_stops_and_comes_back_is_told() {
 
 #[test]
 fn a_message_that_may_have_come_before_says_so() {
-    let html = both(&[facts(DeliveryKind::Breach)], |message| message.reclaimed = true);
+    let html = both(&[facts(DeliveryKind::Breach)], |message| {
+        message.may_be_repeat = true
+    });
     assert!(html.contains("\n(may be a repeat: I could not learn whether it reached you)"));
     assert!(html.contains("\n(potrebbe essere una ripetizione: non ho saputo se ti è arrivato)"));
 }
