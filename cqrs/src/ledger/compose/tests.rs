@@ -94,9 +94,12 @@ fn folded(told: Side, sides: &[Side]) -> Vec<(DeliveryKind, u32, Option<i64>)> {
         .collect()
 }
 
+/// The side told, the sides that come, and what is said: kind, crossings, the message it answers to.
+type Row = (Side, &'static [Side], &'static [(DeliveryKind, u32, Option<i64>)]);
+
 #[test]
 fn changes_fold_into_one_from_what_was_told_to_what_is_so() {
-    let table: &[(Side, &[Side], &[(DeliveryKind, u32, Option<i64>)])] = &[
+    let table: &[Row] = &[
         (In, &[Above], &[(Breach, 1, None)]),
         (In, &[Above, Below], &[(Breach, 2, None)]),
         (In, &[Above, In], &[(CameAndWent, 2, None)]),
