@@ -69,10 +69,11 @@ enum Failure {
 impl Failure {
     /// Of one rule, where several were to be made.
     fn of_many(self) -> Self {
-        match self {
+        if matches!(self, Self::Refused(CommandError::Store(_))) {
             // Whether anything was done is not known.
-            Self::Refused(CommandError::Store(_)) => self,
-            failure => Self::OfMany(Box::new(failure)),
+            self
+        } else {
+            Self::OfMany(Box::new(self))
         }
     }
 }

@@ -149,9 +149,10 @@ mod tests {
             ("AAPL 1 x\n", None),
         ] {
             let wrong = watch(text, Language::It).unwrap_err();
-            let found = match wrong {
-                Wrong::Line { line, .. } => Some(line),
-                _ => None,
+            let found = if let Wrong::Line { line, .. } = wrong {
+                Some(line)
+            } else {
+                None
             };
             assert_eq!(found, line, "{text}: {wrong:?}");
         }
