@@ -64,8 +64,8 @@ fn webhook_url(text: &str) -> Result<reqwest::Url, String> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(format!("it has a query or a fragment; {remedy}"));
     }
-    // What axum would take for a pattern.
-    if url.path().contains(['{', '}', '*', ':']) {
+    // What axum would take for a pattern. (Braces are encoded by now.)
+    if url.path().contains(['*', ':']) {
         return Err(format!(
             "its path has characters other than letters, digits, / - and _; {remedy}"
         ));
@@ -134,7 +134,7 @@ mod tests {
             "example.org",
             "ftp://x/",
             "https://x/?a=b",
-            "https://x/{a}",
+            "https://x/*a",
             "https://x/:a",
         ] {
             assert!(

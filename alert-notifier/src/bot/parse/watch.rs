@@ -143,6 +143,7 @@ mod tests {
     fn a_wrong_rule_is_named_by_its_line_where_there_are_several() {
         for (text, line) in [
             ("AAPL 1 2\nMSFT 2 x", Some(2)),
+            ("AAPL 1 2\nMSFT 200 100", Some(2)),
             ("AAPL 1 2\r\n\r\nMSFT 2 x\r\n", Some(3)),
             ("AAPL 1 2\nA 1 2, MSFT\nB 1 2", Some(2)),
             ("AAPL 1 2, MSFT 2 x", None),
@@ -156,7 +157,7 @@ mod tests {
             };
             assert_eq!(found, line, "{text}: {wrong:?}");
         }
-        let lines = watch("AAPL 1 2\nMSFT 200 100", Language::It).map(|found| found[1].line);
+        let lines = watch("AAPL 1 2\nMSFT -3% 200", Language::It).map(|found| found[1].line);
         assert_eq!(lines, Ok(Some(2)), "whose thresholds are compared later");
     }
 
