@@ -69,6 +69,10 @@ async fn one_chats_commands_are_answered_in_order_and_hold_nobody_up() {
         stage.telegram.texts(43).first().cloned()
     })
     .await;
+    wait_for("the first answer to be held", async || {
+        (stage.telegram.held() == 1).then_some(())
+    })
+    .await;
     assert!(stage.telegram.texts(42).is_empty());
     stage.telegram.release();
     let answers = wait_for("all answers", async || {
