@@ -31,6 +31,7 @@ pub use message::{
     Recipient,
 };
 pub(crate) use reminders::reschedule as reschedule_reminders;
+pub(crate) use resume::resume_in;
 
 /// One record of the alerts topic.
 #[derive(Debug, Clone, PartialEq, Eq)]

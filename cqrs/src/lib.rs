@@ -14,7 +14,9 @@ mod rows;
 mod store;
 mod transaction;
 
-pub use commands::{Caller, Commands, Idempotency, IssuedLink, Limits, Registration, RuleEdit, UserEdit};
+pub use commands::{
+    Caller, Commands, Idempotency, IssuedLink, Limits, Linked, Registration, RuleEdit, UserEdit,
+};
 pub use error::{CommandError, StoreError};
 pub use history::QuoteHistory;
 pub use leases::{Lease, Leases};

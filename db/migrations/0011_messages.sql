@@ -9,7 +9,8 @@ alter table users add column time_zone varchar(64) not null default 'UTC';
 -- Minutes since midnight; both or neither. From > to: over midnight.
 alter table users add column quiet_from integer null;
 alter table users add column quiet_to integer null;
--- Since when the chat takes no messages (the user blocked the bot); null: it does.
+-- Since when no message reaches the user: they blocked the bot, or let go of their chat; null: the chat takes them, or
+-- there never was one.
 alter table users add column chat_suspended_at bigint null;
 -- No message to the chat before this: its pace, and the messenger's "too many requests".
 alter table users add column chat_next_at bigint not null default 0;

@@ -1,15 +1,25 @@
 use sqlx::Row as _;
 
 use super::{Caller, Commands};
-use crate::domain::{ChatId, Language, Timestamp, Token, User};
+use crate::domain::{ChatId, Language, Timestamp, Token, User, UserId};
+use crate::ledger::{Resumed, resume_in};
 use crate::rows::{self, USER_COLUMNS};
 use crate::transaction::Tx;
 use crate::{CommandError, StoreError, dialect};
 
+/// A user whose chat was linked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linked {
+    /// As they are now.
+    pub user: User,
+    /// What happened while no message reached them; none: they were reached all the while.
+    pub resumed: Option<Resumed>,
+}
+
 impl Commands {
     /// Binds a private chat to the user the link token was made for; the token is used up. A chat has one user: one linked
-    /// to another user before is moved to this one. `language` is what the messenger says that the person speaks. Returns
-    /// the user.
+    /// to another user before is moved to this one. `language` is what the messenger says that the person speaks. From here
+    /// on the user is taken for told of what is open, as by `Ledger::resume_chat`: the caller tells them.
     ///
     /// # Errors
     /// `PrivateChatsOnly`: the chat is a group, and the token is still good. `LinkInvalid`: the token is unknown, used or
@@ -19,7 +29,7 @@ impl Commands {
         token: &Token,
         chat: ChatId,
         language: Option<Language>,
-    ) -> Result<User, CommandError> {
+    ) -> Result<Linked, CommandError> {
         if !chat.is_private() {
             return Err(CommandError::PrivateChatsOnly);
         }
@@ -31,12 +41,15 @@ impl Commands {
                     let now = Timestamp::now();
                     let user = use_link(tx, hash, now).await?;
                     bind(tx, &user, chat, language, now).await?;
+                    let id: UserId = user.parse().map_err(|error| rows::corrupt("users", error))?;
+                    let resumed = resume_in(tx, id, now).await?;
                     let select = format!("select {USER_COLUMNS} from users where id = ?");
                     let row = dialect::query(select)
                         .bind(user)
                         .fetch_one(tx.connection())
                         .await?;
-                    Ok(rows::user(&row)?)
+                    let user = rows::user(&row)?;
+                    Ok(Linked { user, resumed })
                 })
             })
             .await
@@ -50,10 +63,13 @@ impl Commands {
         self.store
             .transaction(move |tx| {
                 Box::pin(async move {
+                    let now = Timestamp::now().as_micros();
                     sqlx::query(
-                        "update users set chat_id = null, chat_suspended_at = null, updated_at = ? where id = ?",
+                        "update users set chat_suspended_at = coalesce(chat_suspended_at, ?), chat_id = null,
+                         updated_at = ? where id = ? and chat_id is not null",
                     )
-                    .bind(Timestamp::now().as_micros())
+                    .bind(now)
+                    .bind(now)
                     .bind(caller.0.to_string())
                     .execute(tx.connection())
                     .await?;
@@ -131,18 +147,19 @@ async fn bind(
     let mut attempts = 10;
     loop {
         sqlx::query(
-            "update users set chat_id = null, chat_suspended_at = null, updated_at = ?
+            "update users set chat_suspended_at = coalesce(chat_suspended_at, ?), chat_id = null, updated_at = ?
              where chat_id = ? and id <> ?",
         )
+        .bind(now.as_micros())
         .bind(now.as_micros())
         .bind(chat.get())
         .bind(user.to_owned())
         .execute(tx.connection())
         .await?;
-        // Somebody who writes to the bot takes its messages.
+        // Whoever never had a chat was not reached since they registered. (First: MySQL assigns from left to right.)
         let bound = sqlx::query(
-            "update users set chat_id = ?, messenger_language = ?, chat_suspended_at = null, updated_at = ?
-             where id = ?",
+            "update users set chat_suspended_at = case when chat_id is null then coalesce(chat_suspended_at, created_at)
+             else chat_suspended_at end, chat_id = ?, messenger_language = ?, updated_at = ? where id = ?",
         )
         .bind(chat.get())
         .bind(language.map(Language::code))

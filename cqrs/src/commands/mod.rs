@@ -4,6 +4,8 @@ mod rules;
 mod snoozing;
 mod users;
 
+pub use chats::Linked;
+
 use crate::Store;
 use crate::domain::{
     Email, Language, Note, Price, QuietHours, ReminderInterval, Rule, TimeZone, Timestamp, Token, User,

@@ -19,7 +19,8 @@ pub struct User {
     pub time_zone: TimeZone,
     /// When messages wait.
     pub quiet_hours: Option<QuietHours>,
-    /// Since when the linked chat takes no messages; none: it does.
+    /// Since when no message reaches them: the linked chat takes none, or there is none any more. None: the chat takes them, or
+    /// there never was one.
     pub chat_suspended_at: Option<Timestamp>,
     /// When they registered.
     pub created_at: Timestamp,

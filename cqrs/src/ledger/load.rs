@@ -62,14 +62,17 @@ pub(super) async fn lock_users(
     rows.iter()
         .map(|row| {
             let id = read.parsed(row, "id")?;
+            let chat = row.try_get::<Option<i64>, _>("chat_id")?.map(ChatId::new);
+            let suspended_at: Option<i64> = row.try_get("chat_suspended_at")?;
             let view = UserView {
                 recipient: Recipient {
-                    chat: row.try_get::<Option<i64>, _>("chat_id")?.map(ChatId::new),
+                    chat,
                     language: rows::language_of_user(row)?,
                     time_zone: rows::text(row, "users", "time_zone")?,
                 },
                 quiet_hours: rows::quiet_hours(row)?,
-                suspended: row.try_get::<Option<i64>, _>("chat_suspended_at")?.is_some(),
+                // Without a chat it is the sender that says so.
+                suspended: chat.is_some() && suspended_at.is_some(),
                 chat_next_at: read.time(row, "chat_next_at")?,
                 sending: sending.contains(&id),
             };

@@ -20,7 +20,12 @@ pub(super) async fn resume(
         .await
 }
 
-async fn resume_in(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<Option<Resumed>, StoreError> {
+/// As `Ledger::resume_chat`, in the transaction of the command that links a chat.
+pub(crate) async fn resume_in(
+    tx: &mut Tx,
+    user: UserId,
+    now: Timestamp,
+) -> Result<Option<Resumed>, StoreError> {
     let select = format!(
         "select chat_suspended_at from users where id = ?{}",
         tx.dialect.for_update()

@@ -63,7 +63,8 @@ async fn registering_gives_a_user_with_rules_and_working_secrets(db: Db) {
         .commands()
         .link_chat(&registered.link.token, ChatId::new(7), None)
         .await
-        .unwrap();
+        .unwrap()
+        .user;
     assert!(user.telegram_linked);
     assert_eq!(registered.link.bot_username, None);
 }

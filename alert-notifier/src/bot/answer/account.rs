@@ -1,10 +1,11 @@
 //! Linking, settings, leaving.
 
 use cqrs::domain::{Rule, Token};
-use cqrs::{Caller, CommandError, OpenEpisode, UserEdit};
+use cqrs::{Caller, CommandError, Linked, OpenEpisode, Resumed, UserEdit};
 
 use super::super::command::Command;
 use super::super::incoming::Incoming;
+use super::super::reply::Reply;
 use super::super::text::account as text;
 use super::{Asker, Desk, Failure, Replies, chat, reader};
 
@@ -18,7 +19,7 @@ impl Desk {
             .link_chat(&Token::presented(token), chat(incoming), incoming.language)
             .await;
         match (linked, asker) {
-            (Ok(user), before) => {
+            (Ok(Linked { user, resumed }), before) => {
                 let was_anothers = before.is_some_and(|before| before.user.id != user.id);
                 let reader = reader(&user);
                 let asker = Asker {
@@ -27,12 +28,15 @@ impl Desk {
                     update: incoming.update,
                     user,
                 };
-                let rules = self.rules(&asker).await?.len();
-                let mut answer = text::linked(&asker.user, rules, asker.language());
+                let rules = self.rules(&asker).await?;
+                let mut answer = text::linked(&asker.user, rules.len(), asker.language());
                 if was_anothers {
                     answer.push(text::left_another(asker.language()));
                 }
-                Ok(vec![answer.into()])
+                let mut replies = vec![answer.into()];
+                let resumed = resumed.filter(|resumed| resumed.missed > 0 || !resumed.open.is_empty());
+                replies.extend(resumed.map(|resumed| missed(resumed, &rules, &asker)));
+                Ok(replies)
             }
             // Telegram shows its start button again and again.
             (Err(CommandError::LinkInvalid), Some(asker)) => {
@@ -53,15 +57,7 @@ impl Desk {
         let Some(resumed) = resumed else {
             return Ok(vec![text::linked_already(rules.len(), asker.language()).into()]);
         };
-        let open: Vec<(OpenEpisode, &Rule)> = resumed
-            .open
-            .into_iter()
-            .filter_map(|episode| {
-                let rule = rules.iter().find(|rule| rule.id == episode.rule_id)?;
-                Some((episode, rule))
-            })
-            .collect();
-        Ok(vec![text::resumed(resumed.missed, &open, &asker.reader).into()])
+        Ok(vec![missed(resumed, &rules, asker)])
     }
 
     pub(super) async fn lang(&self, asker: &Asker, rest: &str) -> Replies {
@@ -94,4 +90,17 @@ impl Desk {
         self.commands.unlink_chat(asker.caller).await?;
         Ok(vec![text::stopped(rules, asker.language()).into()])
     }
+}
+
+/// What happened while no message reached the user.
+fn missed(resumed: Resumed, rules: &[Rule], asker: &Asker) -> Reply {
+    let open: Vec<(OpenEpisode, &Rule)> = resumed
+        .open
+        .into_iter()
+        .filter_map(|episode| {
+            let rule = rules.iter().find(|rule| rule.id == episode.rule_id)?;
+            Some((episode, rule))
+        })
+        .collect();
+    text::resumed(resumed.missed, &open, &asker.reader).into()
 }
