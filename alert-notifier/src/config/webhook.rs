@@ -8,7 +8,7 @@ use secrecy::SecretString;
 /// How Telegram's own calls come here, in place of asking Telegram for updates.
 #[derive(Clone, Default, clap::Args)]
 pub struct WebhookArgs {
-    /// Where Telegram calls, such as https://alerts.example.org/telegram: updates are asked for when not set.
+    /// Public HTTPS address that Telegram calls, with a path; updates are asked for when not set.
     #[arg(
         long = "telegram-webhook-url",
         env = "TELEGRAM_WEBHOOK_URL",
