@@ -159,6 +159,8 @@ impl NotifierRun {
                 self.until("the fold waits", |run| run.somebody_waits_for("rules"))
                     .await;
                 self.servers.pause("kafka").unwrap();
+                // What is folded is not sent yet: that is another step.
+                let _claims = self.lock("pacing").await;
                 drop(lock);
                 self.until("the alert is folded", |run| run.all_deliveries(&user) == 1)
                     .await;
