@@ -92,6 +92,7 @@ mod tests {
             send_in: Duration::ZERO,
             attempt,
             claimed_by: "me".to_owned(),
+            claimed_at: START,
             reclaimed: false,
             may_be_repeat: false,
             planned_at: START,

@@ -13,6 +13,9 @@ use crate::metrics;
 use crate::sender::Sender;
 use crate::text::alerts::render;
 
+/// Why a message is tried again that was on its way to a chat's old id.
+const MOVED: &str = "the chat moved";
+
 /// Whether the messenger takes the bot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
@@ -49,11 +52,11 @@ pub(super) async fn attempt<S: Sender>(
         shared.release(&message).await;
         return Access::Granted;
     }
-    shared.deliver(message).await
+    shared.deliver(message, turn.too_late).await
 }
 
 impl<S: Sender> Shared<S> {
-    async fn deliver(&self, mut message: ClaimedMessage) -> Access {
+    async fn deliver(&self, mut message: ClaimedMessage, too_late: Instant) -> Access {
         let outgoing = render(&message, Timestamp::now());
         // A chat moves once; a messenger that says so again and again is not followed for ever.
         for _ in 0..2 {
@@ -78,7 +81,15 @@ impl<S: Sender> Shared<S> {
                     return Access::Refused;
                 }
                 Disposition::Move(to) => {
-                    if let Some(outcome) = self.follow(&mut message, to).await {
+                    let outcome = match self.follow(&mut message, to).await {
+                        None if Instant::now() > too_late => Some(Outcome::Retry {
+                            at: Timestamp::now(),
+                            reason: MOVED.to_owned(),
+                            ambiguous: false,
+                        }),
+                        outcome => outcome,
+                    };
+                    if let Some(outcome) = outcome {
                         self.finish(&message, &outcome).await;
                         return Access::Granted;
                     }
@@ -105,7 +116,7 @@ impl<S: Sender> Shared<S> {
                 tracing::warn!(%error, "a chat's new id could not be stored; it will be asked for again");
                 Some(Outcome::Retry {
                     at: Timestamp::now().plus(self.retries.first_pause),
-                    reason: "the chat moved".to_owned(),
+                    reason: MOVED.to_owned(),
                     ambiguous: false,
                 })
             }

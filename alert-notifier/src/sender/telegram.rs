@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{SendError, Sender};
 use crate::text::alerts::Outgoing;
 
-/// Longest wait for an answer; a third of the time after which a claim is given to another instance.
+/// Longest wait for an answer: less than the half of a claim that is left when a send begins.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

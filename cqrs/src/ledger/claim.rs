@@ -118,7 +118,7 @@ async fn take_all(
             continue;
         }
         let message = message(&turn, &drafts, user, instance, places.take(), now);
-        take(connection, &message, &drafts, now).await?;
+        take(connection, &message, &drafts).await?;
         let pause = pause_after(message.recipient.chat, limits);
         if !pause.is_zero() {
             next_at.push((turn.user, now.plus(message.send_in + pause)));
@@ -209,7 +209,6 @@ async fn take(
     connection: &mut AnyConnection,
     message: &ClaimedMessage,
     drafts: &[Draft],
-    now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut update = QueryBuilder::new(
         "update deliveries set status = 'sending', attempts = attempts + 1, ambiguous_sends = ambiguous_sends + ",
@@ -221,7 +220,7 @@ async fn take(
         .push_bind(message.claimed_by.clone());
     update
         .push(", claimed_at = ")
-        .push_bind(now.as_micros())
+        .push_bind(message.claimed_at.as_micros())
         .push(" where id ");
     let ids = drafts.iter().flat_map(|draft| &draft.item.deliveries);
     push_in(&mut update, ids.map(ToString::to_string));

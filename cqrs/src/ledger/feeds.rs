@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, QueryBuilder, Row as _};
 
 use super::episode::{self, Episode};
@@ -16,6 +17,8 @@ use crate::{Store, StoreError};
 
 /// Changes in one transaction.
 pub(super) const MAX_CHANGES: usize = 100;
+/// Rules or users named in one statement: below every database's limit.
+const CHUNK: usize = 1_000;
 /// A collector that said nothing for so long is gone.
 const FORGET_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -171,16 +174,10 @@ async fn began(
     .bind(feed.ticker.to_string())
     .fetch_all(&mut *connection)
     .await?;
-    let read = Reader("episodes");
-    let rules = rows
-        .iter()
-        .map(|row| read.parsed(row, "rule_id"))
-        .collect::<Result<Vec<RuleId>, _>>()?;
-    let episodes = episode::lock(connection, dialect, rules).await?;
-    Ok(episodes
-        .values()
-        .map(|episode| notice(episode, DeliveryKind::FeedStale, period, since, now))
-        .collect())
+    notices(connection, dialect, &rows, |episode| {
+        notice(episode, DeliveryKind::FeedStale, period, since, now)
+    })
+    .await
 }
 
 /// Notices for those who got the one that prices stopped; who did not is not told of either.
@@ -192,7 +189,7 @@ async fn ended(
     now: Timestamp,
 ) -> Result<Vec<PlannedDelivery>, StoreError> {
     let select = format!(
-        "select user_id, rule_id, status, opened_at from deliveries where episode_id = ? and kind = 'feed-stale'{}",
+        "select user_id, status, opened_at from deliveries where episode_id = ? and kind = 'feed-stale'{}",
         dialect.for_update()
     );
     let rows = dialect::query(select)
@@ -208,24 +205,51 @@ async fn ended(
     .execute(&mut *connection)
     .await?;
     let read = Reader("deliveries");
-    let mut told: HashMap<RuleId, (UserId, Timestamp)> = HashMap::new();
+    let mut told: HashMap<UserId, Timestamp> = HashMap::new();
     for row in &rows {
         let status: String = row.try_get("status")?;
         if matches!(status.as_str(), "sent" | "sending") {
-            told.insert(
-                read.parsed(row, "rule_id")?,
-                (read.parsed(row, "user_id")?, read.time(row, "opened_at")?),
-            );
+            told.insert(read.parsed(row, "user_id")?, read.time(row, "opened_at")?);
         }
     }
-    let episodes = episode::lock(connection, dialect, told.keys().copied()).await?;
-    let notices = told.iter().filter_map(|(rule, (_, since))| {
-        let episode = episodes.get(rule)?;
-        let mut notice = notice(episode, DeliveryKind::FeedBack, period, *since, now);
+    let users: Vec<UserId> = told.keys().copied().collect();
+    let mut rules = Vec::new();
+    for users in users.chunks(CHUNK) {
+        // The rule that the first notice was of may be gone: any other of the ticker stands for it.
+        let mut select =
+            QueryBuilder::new("select user_id, min(rule_id) as rule_id from episodes where ticker = ");
+        select.push_bind(feed.ticker.to_string()).push(" and user_id ");
+        episode::push_in(&mut select, users.iter().map(ToString::to_string));
+        select.push(" group by user_id");
+        rules.extend(select.build().fetch_all(&mut *connection).await?);
+    }
+    notices(connection, dialect, &rules, |episode| {
+        let since = told.get(&episode.user_id).copied().unwrap_or(feed.updated_at);
+        let mut notice = notice(episode, DeliveryKind::FeedBack, period, since, now);
         notice.quote_time = feed.updated_at;
-        Some(notice)
-    });
-    Ok(notices.collect())
+        notice
+    })
+    .await
+}
+
+/// One for each rule in `rows`, with their rows locked.
+async fn notices(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    rows: &[AnyRow],
+    notice: impl Fn(&Episode) -> PlannedDelivery,
+) -> Result<Vec<PlannedDelivery>, StoreError> {
+    let read = Reader("episodes");
+    let mut notices = Vec::with_capacity(rows.len());
+    for rows in rows.chunks(CHUNK) {
+        let rules = rows
+            .iter()
+            .map(|row| read.parsed(row, "rule_id"))
+            .collect::<Result<Vec<RuleId>, _>>()?;
+        let episodes = episode::lock(connection, dialect, rules).await?;
+        notices.extend(episodes.values().map(&notice));
+    }
+    Ok(notices)
 }
 
 fn notice(

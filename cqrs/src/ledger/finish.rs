@@ -23,7 +23,6 @@ struct Member {
     episode_id: DeliveryId,
     kind: DeliveryKind,
     side: Side,
-    attempts: u32,
     ambiguous_sends: u32,
 }
 
@@ -35,7 +34,6 @@ impl Member {
             episode_id: read.parsed(row, "episode_id")?,
             kind: read.kind(row)?,
             side: read.side(row)?,
-            attempts: read.count(row, "attempts")?,
             ambiguous_sends: read.count(row, "ambiguous_sends")?,
         })
     }
@@ -66,8 +64,7 @@ async fn finish_in(
     let connection = tx.connection();
     let reminder = lock_user(connection, dialect, message.user_id).await?;
     let members = members(connection, dialect, message).await?;
-    let attempt = members.iter().map(|member| member.attempts).max();
-    if attempt != Some(message.attempt) {
+    if members.is_empty() {
         return Ok(false);
     }
     match outcome {
@@ -125,13 +122,14 @@ async fn members(
     message: &ClaimedMessage,
 ) -> Result<Vec<Member>, StoreError> {
     let select = format!(
-        "select rule_id, episode_id, kind, side, attempts, ambiguous_sends from deliveries \
-         where message_key = ? and status = 'sending' and claimed_by = ? order by planned_at, id{}",
+        "select rule_id, episode_id, kind, side, ambiguous_sends from deliveries \
+         where message_key = ? and status = 'sending' and claimed_by = ? and claimed_at = ? order by planned_at, id{}",
         dialect.for_update()
     );
     let rows = dialect::query(select)
         .bind(message.key.to_string())
         .bind(message.claimed_by.clone())
+        .bind(message.claimed_at.as_micros())
         .fetch_all(connection)
         .await?;
     rows.iter().map(Member::of).collect()
@@ -318,15 +316,13 @@ pub(super) async fn end_planned(
 }
 
 pub(super) async fn release(store: &Store, message: &ClaimedMessage) -> Result<(), StoreError> {
-    // The attempt tells this claim from a later one of the same instance; members of a message may have tried differently
-    // often, so the one who tried most decides.
     sqlx::query(
         "update deliveries set status = 'planned', attempts = attempts - 1, claimed_by = null, claimed_at = null \
-         where message_key = ? and status = 'sending' and claimed_by = ? and attempts <= ?",
+         where message_key = ? and status = 'sending' and claimed_by = ? and claimed_at = ?",
     )
     .bind(message.key.to_string())
     .bind(message.claimed_by.clone())
-    .bind(i64::from(message.attempt))
+    .bind(message.claimed_at.as_micros())
     .execute(&store.write)
     .await?;
     Ok(())

@@ -118,6 +118,8 @@ pub struct ClaimedMessage {
     pub attempt: u32,
     /// The instance that claimed it.
     pub claimed_by: String,
+    /// When. With the instance, the claim's name: whoever takes the message over claims it later.
+    pub claimed_at: Timestamp,
     /// An earlier claim ran out without an outcome.
     pub reclaimed: bool,
     /// For this or another reason, the user may have some of it already.

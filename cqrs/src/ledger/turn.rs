@@ -205,6 +205,7 @@ pub(super) fn message(
             .unwrap_or(0)
             .saturating_add(1),
         claimed_by: instance.to_owned(),
+        claimed_at: now,
         reclaimed: turn.key.is_some(),
         may_be_repeat: turn.key.is_some() || told().any(|delivery| delivery.ambiguous),
         planned_at,

@@ -74,6 +74,7 @@ fn message(items: Vec<MessageFacts>, language: Language) -> ClaimedMessage {
         reply_to: None,
         attempt: 1,
         claimed_by: "me".to_owned(),
+        claimed_at: opened_at(),
         reclaimed: false,
         may_be_repeat: false,
         planned_at: opened_at(),

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use cqrs::DeliveryKind::{Breach, FeedBack, FeedStale, Reminder};
 use cqrs::DeliveryStatus::{Planned, Sent, Superseded};
+use cqrs::LedgerChange;
 use cqrs::domain::{BreakerState, FeedChange, FeedState, Side, TickerFeed, Timestamp};
 
 use super::{INTERVAL, Stage, said};
@@ -10,6 +11,7 @@ use crate::support::Db;
 on_both_databases! {
     who_was_told_of_a_breach_is_told_once_that_prices_stopped_and_once_that_they_came_again,
     who_was_not_told_that_prices_stopped_is_not_told_that_they_came_again,
+    that_prices_came_again_is_told_although_the_rule_that_said_they_stopped_is_gone,
     the_newest_word_on_a_provider_stays_for_a_day,
 }
 
@@ -107,6 +109,30 @@ async fn who_was_not_told_that_prices_stopped_is_not_told_that_they_came_again(d
     );
     assert!(stage.claim(42).await.is_empty());
     assert_eq!(stage.told().await[3], (FeedBack, Superseded));
+}
+
+async fn that_prices_came_again_is_told_although_the_rule_that_said_they_stopped_is_gone(db: Db) {
+    let stage = Stage::set(db).await;
+    let second = stage.other_rule("AAPL").await;
+    let both = [
+        stage.change(1, Side::Above),
+        stage.change_of(&second, 1, Side::Above),
+    ];
+    stage.fold(&both, 0).await;
+    stage.send(0).await;
+    assert_eq!(planned(&stage, ticker(&stage, Some(5), 10), 10).await, 1);
+    let notice = stage.send(12).await;
+    let (named, other) = if notice.items[0].rule_id == stage.rule.id {
+        (&stage.rule, &second)
+    } else {
+        (&second, &stage.rule)
+    };
+    stage.fold(&[LedgerChange::RuleDeleted(named.id)], 13).await;
+    assert_eq!(planned(&stage, ticker(&stage, None, 20), 20).await, 1);
+    let back = stage.send(21).await;
+    assert_eq!(said(&back), [(FeedBack, 1)]);
+    assert_eq!(back.items[0].rule_id, other.id);
+    assert_eq!(back.items[0].facts.opened_at, stage.at(5));
 }
 
 async fn the_newest_word_on_a_provider_stays_for_a_day(db: Db) {
