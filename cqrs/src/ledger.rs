@@ -27,8 +27,8 @@ use crate::{Store, StoreError};
 
 pub(crate) use held::release_held;
 pub use message::{
-    ClaimLimits, ClaimedMessage, DeliveryKind, Flapping, Heading, MessageFacts, MessageItem, Outcome, Pace,
-    Recipient,
+    ClaimLimits, ClaimedMessage, DeliveryKind, Flapping, Heading, MAX_ITEMS, MessageFacts, MessageItem,
+    Outcome, Pace, Recipient,
 };
 pub(crate) use reminders::reschedule as reschedule_reminders;
 pub(crate) use resume::resume_in;
@@ -210,6 +210,23 @@ impl Ledger {
     /// If the store fails.
     pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
         claim::next_due(&self.store).await
+    }
+
+    /// Takes a place in the messenger's stream for an answer to what was written in `chat`: gives how long to wait for it.
+    /// Alerts to that chat then keep their distance from the answer.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn place_for_answer(&self, chat: ChatId, pace: Pace) -> Result<Duration, StoreError> {
+        places::for_answer(&self.store, chat, pace).await
+    }
+
+    /// The database's clock. Instances that take their `now` from it need not agree on the time.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn clock(&self) -> Result<Timestamp, StoreError> {
+        places::clock(&self.store).await
     }
 
     /// Writes down how a send ended. False: the claim was taken over meanwhile, and nothing was written.

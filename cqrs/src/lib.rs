@@ -22,8 +22,8 @@ pub use history::QuoteHistory;
 pub use leases::{Lease, Leases};
 pub use ledger::{
     Backlog, Checked, ClaimLimits, ClaimedMessage, DeliveryKind, DeliveryStatus, DeliveryView, Flapping,
-    Folded, FoldedFeeds, Heading, Ledger, LedgerChange, MessageFacts, MessageItem, OpenEpisode, Outcome,
-    Pace, Recipient, Resumed,
+    Folded, FoldedFeeds, Heading, Ledger, LedgerChange, MAX_ITEMS, MessageFacts, MessageItem, OpenEpisode,
+    Outcome, Pace, Recipient, Resumed,
 };
 pub use outbox::{Outbox, OutboxEntry};
 pub use queries::{AlertView, Average, AverageRange, Page, PricePoint, Queries};

@@ -309,7 +309,7 @@ fn capitalized(text: &str) -> String {
 /// Why a message tells of the past. None: it does not.
 pub(super) const fn heading(heading: Heading, language: Language) -> Option<&'static str> {
     Some(match (heading, language) {
-        (Heading::Plain, _) => return None,
+        (Heading::Plain | Heading::AfterFlapping, _) => return None,
         (Heading::AfterQuietHours, Language::En) => "Your quiet hours are over. Meanwhile:",
         (Heading::AfterQuietHours, Language::It) => "Le tue ore di silenzio sono finite. Nel frattempo:",
         (Heading::AfterSnooze, Language::En) => "The snooze is over. Meanwhile:",

@@ -13,12 +13,15 @@ use super::places::Places;
 use super::rows::Reader;
 use super::turn::{Known, Sorted, Turn, message};
 use super::{ClaimLimits, ClaimedMessage, DeliveryKind, load, peak};
-use crate::domain::{ChatId, RuleId, Timestamp, UserId};
+use crate::domain::{RuleId, Timestamp, UserId};
 use crate::transaction::Tx;
 use crate::{Store, StoreError};
 
 /// Looks in one call: each round that only ends or holds messages makes room for others.
 const MAX_ROUNDS: usize = 10;
+/// How long a message may wait for what is only good to know: the database of reads may be away, and messages go all the same.
+const PEAK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A message that is claimed, and what else is needed of it.
 #[derive(Debug, Clone)]
 struct Claimed {
@@ -50,23 +53,26 @@ pub(super) async fn claim(
         if room == 0 {
             break;
         }
-        let found = candidates::find(store, now, limits.timeout, room).await?;
-        if found.is_empty() {
-            break;
-        }
-        let work = Arc::new((found, instance.to_owned()));
-        let round = store
-            .transaction(move |tx| {
-                let work = Arc::clone(&work);
-                Box::pin(async move { take_all(tx, &work.0, &work.1, now, limits, room).await })
-            })
-            .await?;
-        claimed.extend(round.claimed);
-        if round.full || !round.moved {
-            break;
+        match look(store, instance, now, limits, room).await {
+            Ok(round) => {
+                claimed.extend(round.claimed);
+                if round.full || !round.moved {
+                    break;
+                }
+            }
+            // What is claimed is sent all the same.
+            Err(error) if !claimed.is_empty() => {
+                tracing::warn!(%error, "no more messages could be claimed");
+                break;
+            }
+            Err(error) => return Err(error),
         }
     }
-    peak::fill_in(store, claimed.iter_mut().flat_map(|claimed| &mut claimed.drafts)).await?;
+    let drafts = claimed.iter_mut().flat_map(|claimed| &mut claimed.drafts);
+    let peaks = tokio::time::timeout(PEAK_PATIENCE, peak::fill_in(store, drafts));
+    if let Err(error) = peaks.await.unwrap_or(Err(StoreError::Interrupted)) {
+        tracing::warn!(%error, "how far prices went could not be read; messages go without it");
+    }
     Ok(claimed
         .into_iter()
         .map(|claimed| {
@@ -80,6 +86,27 @@ pub(super) async fn claim(
             message
         })
         .collect())
+}
+
+/// Claims what looks free.
+async fn look(
+    store: &Store,
+    instance: &str,
+    now: Timestamp,
+    limits: ClaimLimits,
+    room: usize,
+) -> Result<Round, StoreError> {
+    let found = candidates::find(store, now, limits.timeout, room).await?;
+    if found.is_empty() {
+        return Ok(Round::default());
+    }
+    let work = Arc::new((found, instance.to_owned()));
+    store
+        .transaction(move |tx| {
+            let work = Arc::clone(&work);
+            Box::pin(async move { take_all(tx, &work.0, &work.1, now, limits, room).await })
+        })
+        .await
 }
 
 async fn take_all(
@@ -117,9 +144,12 @@ async fn take_all(
         if drafts.is_empty() {
             continue;
         }
-        let message = message(&turn, &drafts, user, instance, places.take(), now);
+        // Without a chat nothing is sent that would need a place.
+        let send_in = user.recipient.chat.map_or(Duration::ZERO, |_| places.take());
+        let message = message(&turn, &drafts, user, instance, send_in, now);
         take(connection, &message, &drafts).await?;
-        let pause = pause_after(message.recipient.chat, limits);
+        // How long a chat is left alone after a message.
+        let pause = (message.recipient.chat).map_or(Duration::ZERO, |chat| limits.pace.between(chat));
         if !pause.is_zero() {
             next_at.push((turn.user, now.plus(message.send_in + pause)));
         }
@@ -226,15 +256,6 @@ async fn take(
     push_in(&mut update, ids.map(ToString::to_string));
     update.build().execute(connection).await?;
     Ok(())
-}
-
-/// How long a chat is left alone after a message.
-fn pause_after(chat: Option<ChatId>, limits: ClaimLimits) -> Duration {
-    match chat {
-        None => Duration::ZERO,
-        Some(chat) if chat.is_private() => limits.pace.per_chat,
-        Some(_) => limits.pace.per_group,
-    }
 }
 
 /// No other message to these users before then.

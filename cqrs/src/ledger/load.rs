@@ -8,15 +8,13 @@ use sqlx::{AnyConnection, QueryBuilder, Row as _};
 use super::compose::{CurrentRule, Pending, RuleView, Told};
 use super::episode::push_in;
 use super::hold::Hold;
-use super::message::Recipient;
+use super::message::{MAX_ITEMS, Recipient};
 use super::rows::Reader;
 use crate::StoreError;
 use crate::dialect::Dialect;
 use crate::domain::{ChatId, DeliveryId, Note, QuietHours, RuleId, Timestamp, UserId};
 use crate::rows;
 
-/// Rules of one user in one message.
-const MAX_RULES: usize = 100;
 /// Rules in all messages of one claim, and deliveries: those planned first, so that none overtakes another of its rule. One
 /// statement may name them all; its lists are filled up to 16,384 values, and the next size is more than SQLite takes.
 const MAX_RULES_IN_ALL: usize = 10_000;
@@ -157,7 +155,7 @@ async fn due_rules(
     for row in select.build().fetch_all(connection).await? {
         let count = of_users.entry(read.parsed(&row, "user_id")?).or_default();
         *count += 1;
-        if *count <= MAX_RULES && rules.len() < MAX_RULES_IN_ALL {
+        if *count <= MAX_ITEMS && rules.len() < MAX_RULES_IN_ALL {
             rules.push(read.parsed(&row, "rule_id")?);
         }
     }

@@ -39,6 +39,8 @@ pub enum Heading {
     AfterSnooze,
     /// What could not be delivered before.
     AfterOutage,
+    /// What a rule that flaps told of together.
+    AfterFlapping,
 }
 
 /// Whom a message is for.
@@ -99,6 +101,9 @@ pub struct MessageItem {
     pub facts: MessageFacts,
 }
 
+/// Most items of one message: one line of each fits into a message in every language, whatever their tickers and prices.
+pub const MAX_ITEMS: usize = 35;
+
 /// One message to one user that this instance may send now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimedMessage {
@@ -108,7 +113,7 @@ pub struct ClaimedMessage {
     pub user_id: UserId,
     /// Where, and how.
     pub recipient: Recipient,
-    /// Not empty; one for each rule, the most important first.
+    /// From 1 to `MAX_ITEMS`, the most important first.
     pub items: Vec<MessageItem>,
     /// Why it tells of the past.
     pub heading: Heading,
@@ -177,6 +182,17 @@ pub struct Pace {
     pub per_chat: Duration,
     /// The same for a group.
     pub per_group: Duration,
+}
+
+impl Pace {
+    /// Shortest time between two messages to this chat.
+    pub(super) fn between(self, chat: ChatId) -> Duration {
+        if chat.is_private() {
+            self.per_chat
+        } else {
+            self.per_group
+        }
+    }
 }
 
 /// How much an instance takes on at once.

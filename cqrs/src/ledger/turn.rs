@@ -10,7 +10,7 @@ use super::episode::push_in;
 use super::hold::{Hold, Reasons, hold, quiet_until};
 use super::load::UserView;
 use super::rows::end;
-use super::{ClaimLimits, ClaimedMessage, DeliveryKind, DeliveryStatus, Heading};
+use super::{ClaimLimits, ClaimedMessage, DeliveryKind, DeliveryStatus, Heading, MAX_ITEMS};
 use crate::StoreError;
 use crate::domain::{DeliveryId, RuleId, Timestamp, UserId};
 
@@ -108,6 +108,9 @@ impl Sorted {
             }
         }
         drafts.sort_by_key(|draft| (priority(draft.item.facts.kind), draft.planned_at));
+        if turn.key.is_none() {
+            drafts.truncate(MAX_ITEMS);
+        }
         drafts
     }
 
@@ -227,6 +230,8 @@ fn heading<'a>(deliveries: impl Iterator<Item = &'a Pending> + Clone, now: Times
         Heading::AfterSnooze
     } else if tried.any(|delivery| now.since(delivery.planned_at) >= OUTAGE) {
         Heading::AfterOutage
+    } else if held(Hold::Flapping) {
+        Heading::AfterFlapping
     } else {
         Heading::Plain
     }

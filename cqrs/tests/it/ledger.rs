@@ -7,6 +7,7 @@ mod feeding;
 mod folding;
 mod holding;
 mod life;
+mod pacing;
 mod reminding;
 mod suspending;
 

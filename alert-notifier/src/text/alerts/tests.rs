@@ -7,6 +7,7 @@ use insta::assert_snapshot;
 use super::*;
 
 mod digests;
+mod limits;
 
 const RULE: &str = "0197a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b";
 

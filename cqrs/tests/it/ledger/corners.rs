@@ -1,9 +1,9 @@
-use cqrs::DeliveryKind::{Breach, FeedBack, FeedStale};
-use cqrs::DeliveryStatus::{Sent, Superseded};
-use cqrs::Outcome;
+use cqrs::DeliveryKind::{BackInRange, Breach, FeedBack, FeedStale};
+use cqrs::DeliveryStatus::{Planned, Sending, Sent, Superseded};
 use cqrs::domain::{FeedChange, Side, TickerFeed};
+use cqrs::{MAX_ITEMS, Outcome};
 
-use super::{LedgerChange, Stage, said, sent};
+use super::{LedgerChange, Stage, TIMEOUT, said, sent};
 use crate::support::Db;
 
 on_both_databases! {
@@ -12,6 +12,9 @@ on_both_databases! {
     a_notice_that_may_have_arrived_is_followed_by_its_end,
     what_is_first_tried_late_has_its_time_to_be_tried,
     a_peak_lies_beyond_the_threshold,
+    messages_go_without_a_peak_when_prices_cannot_be_read,
+    a_message_tells_of_so_many_rules_only_and_the_next_of_the_rest,
+    a_claim_that_ran_out_frees_nothing_of_the_next_claim_of_the_same_instance,
 }
 
 /// A statement has room for so many values only.
@@ -123,4 +126,56 @@ async fn a_peak_lies_beyond_the_threshold(db: Db) {
     stage.latest("199", 0).await;
     stage.fold(&[stage.change(2, Side::In)], 2).await;
     assert_eq!(stage.send(3).await.items[0].facts.peak, None);
+}
+
+async fn messages_go_without_a_peak_when_prices_cannot_be_read(db: Db) {
+    let stage = Stage::set(db).await;
+    let other = stage.other_rule("MSFT").await;
+    stage.fold(&[stage.change(1, Side::Above)], 0).await;
+    stage.send(1).await;
+    stage.db.execute("alter table quotes rename to away").await;
+    let changes = [stage.change(2, Side::In), stage.change_of(&other, 1, Side::Above)];
+    stage.fold(&changes, 2).await;
+    let message = stage.send(3).await;
+    assert_eq!(said(&message), [(Breach, 1), (BackInRange, 1)]);
+    assert!(!message.may_be_repeat);
+}
+
+async fn a_message_tells_of_so_many_rules_only_and_the_next_of_the_rest(db: Db) {
+    let stage = Stage::set(db).await;
+    let mut changes = Vec::new();
+    for number in 0..MAX_ITEMS + 5 {
+        let rule = stage.other_rule(&format!("T{number}")).await;
+        changes.push(stage.change_of(&rule, 1, Side::Above));
+    }
+    stage.fold(&changes, 0).await;
+    assert_eq!(stage.send(1).await.items.len(), MAX_ITEMS);
+    assert_eq!(stage.send(2).await.items.len(), 5);
+    // There may be two things to say of one rule.
+    stage.fold(&[stage.change(1, Side::Above)], 2).await;
+    stage.send(3).await;
+    fold_feed(&stage, true, 10).await;
+    stage.send(11).await;
+    fold_feed(&stage, false, 20).await;
+    let mut changes = vec![stage.change(2, Side::In)];
+    for number in 1..MAX_ITEMS {
+        let rule = stage.other_rule(&format!("U{number}")).await;
+        changes.push(stage.change_of(&rule, 1, Side::Above));
+    }
+    stage.fold(&changes, 20).await;
+    assert_eq!(stage.send(21).await.items.len(), MAX_ITEMS);
+    assert_eq!(stage.send(22).await.items.len(), 1);
+    assert_eq!(stage.ledger.backlog().await.unwrap().waiting, 0);
+}
+
+async fn a_claim_that_ran_out_frees_nothing_of_the_next_claim_of_the_same_instance(db: Db) {
+    let stage = Stage::set(db).await;
+    stage.fold(&[stage.change(1, Side::Above)], 0).await;
+    let first = stage.claim(1).await.remove(0);
+    let again = stage.claim(1 + TIMEOUT.as_secs()).await.remove(0);
+    assert_eq!(again.key, first.key);
+    stage.ledger.release_claim(&first).await.unwrap();
+    assert_eq!(stage.told().await, [(Breach, Sending)]);
+    stage.ledger.release_claim(&again).await.unwrap();
+    assert_eq!(stage.told().await, [(Breach, Planned)]);
 }

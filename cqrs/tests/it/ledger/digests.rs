@@ -1,12 +1,11 @@
 use std::collections::HashSet;
-use std::time::Duration;
 
 use cqrs::DeliveryKind::{BackInRange, Breach, CameAndWent, Reminder, Test};
 use cqrs::DeliveryStatus::{Planned, Sent};
-use cqrs::domain::{ChatId, DeliveryId, Language, RuleId, Side};
-use cqrs::{ClaimLimits, Heading, LedgerChange, Outcome, Pace};
+use cqrs::domain::{DeliveryId, Language, RuleId, Side};
+use cqrs::{Heading, LedgerChange, Outcome};
 
-use super::{INTERVAL, Stage, alert, limits, position, said, sent};
+use super::{INTERVAL, Stage, alert, position, said, sent};
 use crate::support::{Db, price};
 
 on_both_databases! {
@@ -15,8 +14,6 @@ on_both_databases! {
     a_repeated_claim_is_of_the_same_deliveries_under_the_same_name,
     a_return_and_a_reminder_show_how_far_the_price_went,
     a_test_is_told_once_and_needs_no_rule,
-    a_chat_gets_its_messages_at_its_pace,
-    instances_share_the_places_of_one_stream,
     too_many_requests_hold_one_chat_alone,
     what_was_not_sent_at_all_is_as_if_never_claimed,
     a_message_says_whether_it_may_be_a_repeat,
@@ -171,97 +168,6 @@ async fn a_test_is_told_once_and_needs_no_rule(db: Db) {
     stage.fold(&changes, 3).await;
     assert!(stage.claim(4).await.is_empty());
     assert_eq!(stage.told().await, [(Test, Sent)]);
-}
-
-const TELEGRAM: Pace = Pace {
-    per_second: 30,
-    per_chat: Duration::from_secs(1),
-    per_group: Duration::from_secs(3),
-};
-
-async fn a_chat_gets_its_messages_at_its_pace(db: Db) {
-    let stage = Stage::set(db).await;
-    let limits = ClaimLimits {
-        pace: TELEGRAM,
-        ..limits(10)
-    };
-    let claim = async |seconds| {
-        stage
-            .ledger
-            .claim("one", stage.at(seconds), limits)
-            .await
-            .unwrap()
-    };
-    for (chat, pause) in [(42, 1), (-42, 3)] {
-        stage
-            .db
-            .execute(&format!("update users set chat_id = {chat}, chat_next_at = 0"))
-            .await;
-        let first = stage.other_rule("MSFT").await;
-        let second = stage.other_rule("IBM").await;
-        stage.fold(&[stage.change_of(&first, 1, Side::Above)], 0).await;
-        let message = claim(1).await.remove(0);
-        assert_eq!(message.recipient.chat, Some(ChatId::new(chat)));
-        assert!(stage.ledger.finish(&message, &sent(), stage.at(1)).await.unwrap());
-        stage.fold(&[stage.change_of(&second, 1, Side::Above)], 0).await;
-        assert!(claim(pause).await.is_empty(), "{chat}");
-        // A moment late at most: its own place in the stream came a moment after the claim.
-        let next = stage.ledger.next_due().await.unwrap().unwrap();
-        assert!(next >= stage.at(1 + pause) && next <= stage.at(1 + pause).plus(Duration::from_secs(1)));
-        let message = claim(pause + 2).await.remove(0);
-        assert!(
-            stage
-                .ledger
-                .finish(&message, &sent(), stage.at(pause + 2))
-                .await
-                .unwrap()
-        );
-    }
-}
-
-async fn instances_share_the_places_of_one_stream(db: Db) {
-    let stage = Stage::set(db).await;
-    let mut changes = Vec::new();
-    for number in 0..8 {
-        let user = stage.db.user(&format!("user{number}@example.org")).await;
-        let rule = stage.db.rule(user, "AAPL").await;
-        changes.push(stage.change_of(&rule, 1, Side::Above));
-    }
-    stage.fold(&changes, 0).await;
-    // Two a second, so that the time that this takes does not matter: the places of two seconds are five.
-    let slow = Pace {
-        per_second: 2,
-        ..TELEGRAM
-    };
-    let limits = ClaimLimits {
-        pace: slow,
-        look_ahead: Duration::from_secs(2),
-        ..limits(3)
-    };
-    let mut places = Vec::new();
-    for instance in ["one", "two", "three"] {
-        let begun = std::time::Instant::now();
-        let claimed = stage.ledger.claim(instance, stage.at(1), limits).await.unwrap();
-        assert!(
-            begun.elapsed() < Duration::from_millis(400),
-            "too slow to say anything"
-        );
-        places.extend(claimed.iter().map(|message| message.send_in));
-    }
-    assert!((5..=6).contains(&places.len()), "{places:?}");
-    assert!(places[0] < Duration::from_millis(100), "{places:?}");
-    for pair in places.windows(2) {
-        // Each instance counts from its own call.
-        assert!(
-            pair[1] + Duration::from_millis(400) >= pair[0] + Duration::from_millis(500),
-            "{places:?}"
-        );
-    }
-    let waiting = stage
-        .db
-        .number("select count(*) from deliveries where status = 'planned'")
-        .await;
-    assert_eq!(usize::try_from(waiting).unwrap(), 8 - places.len());
 }
 
 async fn too_many_requests_hold_one_chat_alone(db: Db) {

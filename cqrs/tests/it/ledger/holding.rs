@@ -238,6 +238,6 @@ async fn a_flapping_rule_is_told_of_together(db: Db) {
     let message = claim(600).await.remove(0);
     assert_eq!(
         (said(&message), message.heading),
-        (vec![(Breach, 7)], Heading::Plain)
+        (vec![(Breach, 7)], Heading::AfterFlapping)
     );
 }
