@@ -1,17 +1,17 @@
 //! The alerts topic.
 
-use cqrs::domain::Timestamp;
 use cqrs::{Ledger, LedgerChange, StoreError};
 use service::codec::{AlertRecord, DecodeError, decode_alert_record, decode_rule_key};
 use service::kafka::Record;
 use service::topics::{self, Topic};
 
+use crate::clock::Clock;
 use crate::intake::Folding;
 use crate::metrics;
 
 /// Folds alerts, and test alerts, into the ledger.
 #[derive(Debug)]
-pub(crate) struct Alerts(pub(crate) Ledger);
+pub(crate) struct Alerts(pub(crate) Ledger, pub(crate) Clock);
 
 impl Folding for Alerts {
     type Change = LedgerChange;
@@ -38,7 +38,7 @@ impl Folding for Alerts {
     }
 
     async fn fold(&self, changes: &[LedgerChange]) -> Result<u64, StoreError> {
-        let folded = self.0.fold(changes, Timestamp::now()).await?;
+        let folded = self.0.fold(changes, self.1.now()).await?;
         metrics::folded(folded);
         Ok(folded.planned)
     }

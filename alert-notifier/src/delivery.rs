@@ -5,7 +5,6 @@ mod attempt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cqrs::domain::Timestamp;
 use cqrs::{ClaimLimits, ClaimedMessage, Flapping, Ledger};
 use service::ComponentHealth;
 use tokio::sync::Notify;
@@ -13,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::config::Retries;
 use crate::metrics;
 use crate::sender::{SendError, Sender};
@@ -27,7 +27,7 @@ const IN_HAND: std::ops::RangeInclusive<u32> = 32..=512;
 const POLL: Duration = Duration::from_millis(250);
 /// How often to try the messenger while it refuses the bot.
 const CHECK: Duration = Duration::from_secs(5);
-/// How often to count what waits.
+/// How often to count what waits, and to read the database's clock.
 const COUNT: Duration = Duration::from_secs(10);
 /// Messages are claimed so long before their place in the messenger's stream: long enough for the stream never to wait for
 /// the database, short enough for urgent messages not to wait for those claimed before them.
@@ -39,6 +39,7 @@ const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Shared<S> {
     ledger: Ledger,
+    clock: Clock,
     sender: S,
     claim_timeout: Duration,
     retries: Retries,
@@ -62,6 +63,7 @@ pub(crate) struct Worker<S> {
 impl<S: Sender> Worker<S> {
     pub(crate) fn new(
         ledger: Ledger,
+        clock: Clock,
         sender: S,
         planned: Arc<Notify>,
         config: &crate::Config,
@@ -73,6 +75,7 @@ impl<S: Sender> Worker<S> {
         Self {
             shared: Arc::new(Shared {
                 ledger,
+                clock,
                 sender,
                 claim_timeout: config.claim_timeout,
                 retries: config.retries,
@@ -93,7 +96,7 @@ impl<S: Sender> Worker<S> {
         let mut counted: Option<Instant> = None;
         while !self.shutdown.is_cancelled() {
             if counted.is_none_or(|at| at.elapsed() >= COUNT) {
-                self.count_waiting().await;
+                self.look_around().await;
                 counted = Some(Instant::now());
             }
             let room = self.room.saturating_sub(sends.len());
@@ -155,7 +158,7 @@ impl<S: Sender> Worker<S> {
         match self
             .shared
             .ledger
-            .claim(&self.instance, Timestamp::now(), limits)
+            .claim(&self.instance, self.shared.clock.now(), limits)
             .await
         {
             Ok(claimed) => {
@@ -173,7 +176,10 @@ impl<S: Sender> Worker<S> {
         }
     }
 
-    async fn count_waiting(&self) {
+    async fn look_around(&self) {
+        if let Err(error) = self.shared.clock.read(&self.shared.ledger).await {
+            tracing::debug!(%error, "the database's clock could not be read");
+        }
         match self.shared.ledger.backlog().await {
             Ok(backlog) => metrics::waiting(backlog.waiting),
             Err(error) => tracing::debug!(%error, "what waits could not be counted"),

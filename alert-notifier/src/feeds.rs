@@ -1,16 +1,17 @@
 //! The feeds topic.
 
-use cqrs::domain::{FeedChange, Timestamp};
+use cqrs::domain::FeedChange;
 use cqrs::{Ledger, StoreError};
 use service::codec::{DecodeError, decode_feed};
 use service::kafka::Record;
 use service::topics::{self, Topic};
 
+use crate::clock::Clock;
 use crate::intake::Folding;
 
 /// Folds what collectors say of their providers and of tickers into the ledger.
 #[derive(Debug)]
-pub(crate) struct Feeds(pub(crate) Ledger);
+pub(crate) struct Feeds(pub(crate) Ledger, pub(crate) Clock);
 
 impl Folding for Feeds {
     type Change = FeedChange;
@@ -28,7 +29,7 @@ impl Folding for Feeds {
     }
 
     async fn fold(&self, changes: &[FeedChange]) -> Result<u64, StoreError> {
-        let folded = self.0.fold_feeds(changes, Timestamp::now()).await?;
+        let folded = self.0.fold_feeds(changes, self.1.now()).await?;
         Ok(folded.planned)
     }
 }

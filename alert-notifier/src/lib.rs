@@ -4,6 +4,7 @@ mod alerts;
 mod bot;
 pub mod buttons;
 pub mod chart;
+mod clock;
 mod config;
 mod delivery;
 mod disposition;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cqrs::domain::Timestamp;
 use cqrs::{Ledger, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::metrics;
 
 /// Episodes in one transaction.
@@ -18,9 +18,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 const SHORTEST_SLEEP: Duration = Duration::from_millis(50);
 
 /// Plans reminders until shutdown.
-pub(crate) async fn run(ledger: Ledger, planned: Arc<Notify>, shutdown: CancellationToken) {
+pub(crate) async fn run(ledger: Ledger, clock: Clock, planned: Arc<Notify>, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
-        let sleep = match look(&ledger, &planned).await {
+        let sleep = match look(&ledger, &clock, &planned).await {
             Ok(sleep) => sleep,
             Err(error) => {
                 tracing::warn!(%error, "open episodes could not be looked at; trying again");
@@ -31,14 +31,14 @@ pub(crate) async fn run(ledger: Ledger, planned: Arc<Notify>, shutdown: Cancella
     }
 }
 
-async fn look(ledger: &Ledger, planned: &Notify) -> Result<Duration, StoreError> {
-    let checked = ledger.check_episodes(Timestamp::now(), LIMIT).await?;
+async fn look(ledger: &Ledger, clock: &Clock, planned: &Notify) -> Result<Duration, StoreError> {
+    let checked = ledger.check_episodes(clock.now(), LIMIT).await?;
     metrics::checked(checked);
     if checked.reminders + checked.repaired > 0 {
         planned.notify_one();
     }
     let next = ledger.next_check().await?;
     Ok(next.map_or(LONGEST_SLEEP, |next| {
-        next.since(Timestamp::now()).clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
+        next.since(clock.now()).clamp(SHORTEST_SLEEP, LONGEST_SLEEP)
     }))
 }

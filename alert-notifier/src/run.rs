@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alerts::Alerts;
 use crate::bot::{self, Courier, Desk, Webhook};
+use crate::clock::Clock;
 use crate::delivery::Worker;
 use crate::feeds::Feeds;
 use crate::intake::{Folding, Intake};
@@ -36,6 +37,7 @@ pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
         config,
         context,
         ledger: store.ledger(),
+        clock: Clock::default(),
         store: store.clone(),
         planned: Arc::default(),
         shutdown,
@@ -60,6 +62,7 @@ struct Parts {
     context: Context,
     store: Store,
     ledger: Ledger,
+    clock: Clock,
     /// Wakes the worker when something was planned.
     planned: Arc<Notify>,
     shutdown: CancellationToken,
@@ -67,11 +70,24 @@ struct Parts {
 
 impl Parts {
     async fn run(self, kafka: &Kafka) -> anyhow::Result<()> {
+        let clock = self.clock.read(&self.ledger).await;
+        clock.context("the database's clock can't be read")?;
         let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
-        self.spawn_intake(&mut tasks, kafka, "alerts", Alerts(self.ledger.clone()))?;
-        self.spawn_intake(&mut tasks, kafka, "feeds", Feeds(self.ledger.clone()))?;
+        self.spawn_intake(
+            &mut tasks,
+            kafka,
+            "alerts",
+            Alerts(self.ledger.clone(), self.clock.clone()),
+        )?;
+        self.spawn_intake(
+            &mut tasks,
+            kafka,
+            "feeds",
+            Feeds(self.ledger.clone(), self.clock.clone()),
+        )?;
         let planner = reminders::run(
             self.ledger.clone(),
+            self.clock.clone(),
             Arc::clone(&self.planned),
             self.shutdown.clone(),
         );
@@ -131,6 +147,7 @@ impl Parts {
     fn spawn_worker<S: Sender>(&self, tasks: &mut JoinSet<anyhow::Result<()>>, sender: S) {
         let worker = Worker::new(
             self.ledger.clone(),
+            self.clock.clone(),
             sender,
             Arc::clone(&self.planned),
             &self.config,

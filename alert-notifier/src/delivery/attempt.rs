@@ -71,7 +71,7 @@ impl<S: Sender> Shared<S> {
                 }
                 Err(error) => error,
             };
-            match dispose(&error, &message, self.retries, Timestamp::now()) {
+            match dispose(&error, &message, self.retries, self.clock.now()) {
                 Disposition::Finish(outcome) => {
                     self.finish(&message, &outcome).await;
                     return Access::Granted;
@@ -83,7 +83,7 @@ impl<S: Sender> Shared<S> {
                 Disposition::Move(to) => {
                     let outcome = match self.follow(&mut message, to).await {
                         None if Instant::now() > too_late => Some(Outcome::Retry {
-                            at: Timestamp::now(),
+                            at: self.clock.now(),
                             reason: MOVED.to_owned(),
                             ambiguous: false,
                         }),
@@ -115,7 +115,7 @@ impl<S: Sender> Shared<S> {
             Err(error) => {
                 tracing::warn!(%error, "a chat's new id could not be stored; it will be asked for again");
                 Some(Outcome::Retry {
-                    at: Timestamp::now().plus(self.retries.first_pause),
+                    at: self.clock.now().plus(self.retries.first_pause),
                     reason: MOVED.to_owned(),
                     ambiguous: false,
                 })
@@ -133,7 +133,7 @@ impl<S: Sender> Shared<S> {
     /// Writes the outcome down, however long the database takes: a send whose outcome is lost is repeated. Gives up once
     /// the claim has run out, when another instance repeats it all the same.
     async fn finish(&self, message: &ClaimedMessage, outcome: &Outcome) {
-        let sent_at = Timestamp::now();
+        let sent_at = self.clock.now();
         metrics::ended(message, outcome, sent_at);
         log(message, outcome);
         let start = Instant::now();
