@@ -163,6 +163,11 @@ impl Canvas {
     }
 
     fn fill(&mut self, path: &Path, shader: Shader<'_>) {
+        let bounds = path.bounds();
+        if bounds.width() == 0.0 || bounds.height() == 0.0 {
+            // Nothing to see, and the library would warn of it.
+            return;
+        }
         let paint = Paint {
             shader,
             anti_alias: true,

@@ -82,9 +82,9 @@ impl Queries {
         Ok(close.into_iter().take(limit).map(|(_, ticker)| ticker).collect())
     }
 
-    /// The prices of a ticker from `from` (inclusive) to `to` (exclusive) by event time: the time is cut into `points`
-    /// equal parts (at most 2,000), and each part with a quote gives one point; oldest first. Every quote of the time is
-    /// looked at.
+    /// The prices of a ticker from `from` (inclusive) to `to` (exclusive) by event time: the time from the first quote on is
+    /// cut into `points` equal parts (at most 2,000), and each part with a quote gives one point; oldest first. Every quote
+    /// of the time is looked at.
     ///
     /// # Errors
     /// If the store fails.
@@ -95,14 +95,21 @@ impl Queries {
         to: Timestamp,
         points: u32,
     ) -> Result<Vec<PricePoint>, StoreError> {
-        if from >= to {
-            return Ok(Vec::new());
-        }
-        let span = to.as_micros().saturating_sub(from.as_micros());
+        // Of a ticker that is new, minutes may be all there is of a day.
+        let first: Option<i64> = sqlx::query_scalar(
+            "select min(event_time) from quotes where ticker = ? and event_time >= ? and event_time < ?",
+        )
+        .bind(ticker.to_string())
+        .bind(from.as_micros())
+        .bind(to.as_micros())
+        .fetch_one(&self.store.read)
+        .await?;
+        let Some(first) = first else { return Ok(Vec::new()) };
+        let span = to.as_micros().saturating_sub(first);
         let parts = i64::from(points.clamp(1, MAX_POINTS));
         // Rounded up, so that there are never more parts than asked for.
         let width = span.saturating_add(parts - 1) / parts;
-        // What is left over of the time since `from` makes a part's beginning: the stores divide whole numbers differently.
+        // What is left over of the time since the first makes a part's beginning: the stores divide whole numbers differently.
         let found = sqlx::query(
             "select last_time, min_price, max_price,
                     (select price from quotes where ticker = ? and event_time = part.last_time
@@ -114,9 +121,9 @@ impl Queries {
         )
         .bind(ticker.to_string())
         .bind(ticker.to_string())
-        .bind(from.as_micros())
+        .bind(first)
         .bind(to.as_micros())
-        .bind(from.as_micros())
+        .bind(first)
         .bind(width)
         .fetch_all(&self.store.read)
         .await?;

@@ -106,6 +106,11 @@ async fn a_series_has_the_extremes_and_the_last_price_of_each_part(db: Db) {
         series(100, 130, 1).await,
         [point(129, "40", "70.00000001", "70.00000001")]
     );
+    // The parts begin with the first quote, however long before the time began: [99, 110), [110, 121), [121, 132).
+    assert_eq!(
+        series(-1_000_000, 130, 3).await,
+        [point(109, "1", "60", "40"), expected[1]]
+    );
     assert_eq!(series(100, 130, 0).await.len(), 1, "at least one part");
     assert_eq!(
         series(100, 130, u32::MAX).await.len(),
@@ -138,13 +143,15 @@ async fn a_series_of_anything_is_as_a_naive_one(db: Db) {
     db.store.history().record(&quotes).await.unwrap();
     for points in [1, 2, 3, 7, 10, 50, 100] {
         let (from, to) = (start + random(20_000), start + 30_000 + random(20_000));
-        let width = (to - from + points - 1) / points;
+        let times = quotes.iter().map(|(quote, _)| quote.event_time.as_micros());
+        let first = times.filter(|time| (from..to).contains(time)).min().unwrap();
+        let width = (to - first + points - 1) / points;
         let mut parts = BTreeMap::<i64, Vec<_>>::new();
         for (quote, offset) in &quotes {
             let time = quote.event_time.as_micros();
             if (from..to).contains(&time) {
                 parts
-                    .entry((time - from) / width)
+                    .entry((time - first) / width)
                     .or_default()
                     .push((time, *offset, quote.price));
             }
