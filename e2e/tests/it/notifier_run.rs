@@ -143,6 +143,12 @@ impl NotifierRun {
 
     /// One more user is to be told; the notifier is killed when it has come so far, and started again.
     pub(crate) async fn kill_at(&mut self, step: Step) {
+        self.notifier.ready(PATIENCE).await.unwrap();
+        // The database lets go of what a killed notifier waited for when it sees that nobody is there to answer.
+        self.until("nobody of before waits any more", |run| {
+            !run.somebody_waits_for("")
+        })
+        .await;
         let user = self.user(step).await;
         match step {
             Step::Consumed => {
