@@ -229,6 +229,25 @@ async fn one_of_two_instances_polls_and_the_other_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_history_begins_with_what_happened_last() {
+    let stage = Stage::set().await;
+    let (_, rules) = stage.user_with("ada@example.org", Some(42), 17).await;
+    stage.alert_all(&rules[..16], 1, Side::Above).await;
+    stage.alert_all(&rules[16..], 2, Side::Below).await;
+    let notifier = stage.start();
+    stage.telegram.say(42, "/history");
+    let history = wait_for("the history among the alerts", async || {
+        let mut texts = stage.telegram.texts(42).into_iter();
+        texts.find(|text| text.starts_with("Your last alerts"))
+    })
+    .await;
+    let lines: Vec<_> = history.lines().skip(1).collect();
+    assert_eq!(lines.len(), 15, "{history}");
+    assert!(lines[0].contains("AAPL 90 out of range"), "{history}");
+    notifier.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_test_comes_through_kafka_and_who_unblocks_the_bot_hears_what_was_missed() {
     let stage = Stage::set().await;
     let (caller, rule) = stage.user("ada@example.org", Some(42)).await;

@@ -19,6 +19,7 @@ impl Desk {
     pub(super) async fn history(&self, asker: &Asker, rest: &str) -> Replies {
         let which = which(rest).map_err(|wrong| Failure::Wrong(Command::History, wrong))?;
         let mut deliveries = self.ledger.deliveries(asker.caller.0, LOOKED_THROUGH).await?;
+        deliveries.reverse();
         if let Which::On(ticker) = which {
             deliveries.retain(|delivery| delivery.ticker == ticker);
         }
