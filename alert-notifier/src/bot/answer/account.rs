@@ -1,18 +1,19 @@
 //! Linking, settings, leaving.
 
 use cqrs::domain::{Rule, Token};
-use cqrs::{Caller, CommandError, Linked, OpenEpisode, Resumed, UserEdit};
+use cqrs::{Caller, CommandError, Linked, OpenEpisode, StoreError, UserEdit};
 
 use super::super::command::Command;
 use super::super::incoming::Incoming;
 use super::super::reply::Reply;
 use super::super::text::account as text;
 use super::{Asker, Desk, Failure, Replies, chat, reader};
+use crate::text::rich::Text;
 
 impl Desk {
     pub(super) async fn start(&self, incoming: &Incoming, asker: Option<&Asker>, token: &str) -> Replies {
         if token.is_empty() {
-            return self.greet(asker.ok_or(Failure::NotLinked)?).await;
+            return self.greet(asker.ok_or(Failure::NotLinked)?, None).await;
         }
         let linked = self
             .commands
@@ -33,31 +34,45 @@ impl Desk {
                 if was_anothers {
                     answer.push(text::left_another(asker.language()));
                 }
+                let Some(resumed) = resumed else {
+                    answer.append(self.open(&asker, &rules).await?);
+                    return Ok(vec![answer.into()]);
+                };
+                let open = still_open(&resumed.open, &rules);
                 let mut replies = vec![answer.into()];
-                let resumed = resumed.filter(|resumed| resumed.missed > 0 || !resumed.open.is_empty());
-                replies.extend(resumed.map(|resumed| missed(resumed, &rules, &asker)));
+                if resumed.missed > 0 || !open.is_empty() {
+                    replies.push(text::resumed(resumed.missed, &open, &asker.reader).into());
+                }
                 Ok(replies)
             }
             // Telegram shows its start button again and again.
             (Err(CommandError::LinkInvalid), Some(asker)) => {
-                let mut replies = vec![text::linked_in_spite_of_token(asker.language()).into()];
-                if asker.user.chat_suspended_at.is_some() {
-                    replies.extend(self.greet(asker).await?);
-                }
-                Ok(replies)
+                let first = text::linked_in_spite_of_token(asker.language());
+                self.greet(asker, Some(first)).await
             }
             (Err(error), _) => Err(error.into()),
         }
     }
 
-    /// Somebody who is linked says hello: perhaps after blocking the bot for a while.
-    async fn greet(&self, asker: &Asker) -> Replies {
+    /// Somebody who is linked says hello: perhaps after blocking the bot for a while, perhaps because the answer to that
+    /// was lost. So what is open is told each time.
+    async fn greet(&self, asker: &Asker, first: Option<Text>) -> Replies {
+        // What can fail comes before what is done once.
         let rules = self.rules(asker).await?;
         let resumed = self.ledger.resume_chat(asker.caller.0, asker.reader.now).await?;
         let Some(resumed) = resumed else {
-            return Ok(vec![text::linked_already(rules.len(), asker.language()).into()]);
+            let mut answer = first.unwrap_or_else(|| text::linked_already(rules.len(), asker.language()));
+            answer.append(self.open(asker, &rules).await?);
+            return Ok(vec![answer.into()]);
         };
-        Ok(vec![missed(resumed, &rules, asker)])
+        let open = still_open(&resumed.open, &rules);
+        let resumed = text::resumed(resumed.missed, &open, &asker.reader);
+        Ok(first.into_iter().chain([resumed]).map(Reply::from).collect())
+    }
+
+    async fn open(&self, asker: &Asker, rules: &[Rule]) -> Result<Text, StoreError> {
+        let episodes = self.ledger.open_episodes(asker.caller.0).await?;
+        Ok(text::open(&still_open(&episodes, rules), &asker.reader))
     }
 
     pub(super) async fn lang(&self, asker: &Asker, rest: &str) -> Replies {
@@ -92,15 +107,11 @@ impl Desk {
     }
 }
 
-/// What happened while no message reached the user.
-fn missed(resumed: Resumed, rules: &[Rule], asker: &Asker) -> Reply {
-    let open: Vec<(OpenEpisode, &Rule)> = resumed
-        .open
-        .into_iter()
-        .filter_map(|episode| {
-            let rule = rules.iter().find(|rule| rule.id == episode.rule_id)?;
-            Some((episode, rule))
-        })
-        .collect();
-    text::resumed(resumed.missed, &open, &asker.reader).into()
+/// The stays outside that rules as they are now are in: of those that were edited or paused meanwhile none is left.
+fn still_open<'a>(episodes: &'a [OpenEpisode], rules: &'a [Rule]) -> Vec<(&'a OpenEpisode, &'a Rule)> {
+    let is_of = |episode: &OpenEpisode, rule: &Rule| {
+        rule.id == episode.rule_id && rule.version == episode.position.version && rule.is_active()
+    };
+    let with_rule = |episode| Some((episode, rules.iter().find(|rule| is_of(episode, rule))?));
+    episodes.iter().filter_map(with_rule).collect()
 }

@@ -61,32 +61,50 @@ pub(in crate::bot) fn linked_in_spite_of_token(language: Language) -> Text {
     ))
 }
 
-/// After `/start` in a chat that took no messages for a while.
-pub(in crate::bot) fn resumed(missed: u64, open: &[(OpenEpisode, &Rule)], reader: &Reader) -> Text {
+/// After `/start` in a chat that took no messages for a while. `open`: the rules that are out of range now.
+pub(in crate::bot) fn resumed(missed: u64, open: &[(&OpenEpisode, &Rule)], reader: &Reader) -> Text {
     let language = reader.language;
-    let still = u64::try_from(open.len()).unwrap_or(u64::MAX);
-    let mut text = Text::new(language).with(match (missed, language) {
-        (0, Language::En) => "Welcome back! You missed no alerts.".to_owned(),
-        (0, Language::It) => "Ciao di nuovo! Non hai perso nessun avviso.".to_owned(),
-        (_, Language::En) => format!(
-            "Welcome back! You missed {}; {still} still out of range.",
-            words::count(missed, "alert", "alerts"),
-        ),
-        (_, Language::It) => format!(
-            "Ciao di nuovo! Hai perso {}; {still} ancora fuori dall'intervallo.",
-            words::count(missed, "avviso", "avvisi"),
-        ),
+    let missed = match (missed, language) {
+        (0, Language::En) => "You missed no alerts".to_owned(),
+        (0, Language::It) => "Non hai perso nessun avviso".to_owned(),
+        (_, Language::En) => format!("You missed {}", words::count(missed, "alert", "alerts")),
+        (_, Language::It) => format!("Hai perso {}", words::count(missed, "avviso", "avvisi")),
+    };
+    let hello = either(language, "Welcome back!", "Ciao di nuovo!");
+    let text = Text::new(language);
+    if open.is_empty() {
+        let none = either(
+            language,
+            "nothing is out of range now",
+            "ora nulla è fuori dall'intervallo",
+        );
+        return text.with(format!("{hello} {missed}; {none}."));
+    }
+    let still = open.len();
+    let text = text.with(match language {
+        Language::En => format!("{hello} {missed}; {still} still out of range."),
+        Language::It => format!("{hello} {missed}; {still} ancora fuori dall'intervallo."),
     });
+    with_open(text, open, reader)
+}
+
+/// Below any other answer to `/start`: the rules that are out of range now. Nothing if none is.
+pub(in crate::bot) fn open(open: &[(&OpenEpisode, &Rule)], reader: &Reader) -> Text {
+    let text = Text::new(reader.language);
+    if open.is_empty() {
+        return text;
+    }
+    let heading = either(reader.language, "Out of range now", "Fuori dall'intervallo ora");
+    with_open(text.with(format!("{heading}: {}", open.len())), open, reader)
+}
+
+fn with_open(mut text: Text, open: &[(&OpenEpisode, &Rule)], reader: &Reader) -> Text {
+    let language = reader.language;
     for (episode, rule) in open {
-        let side = if episode.side == Side::Below {
-            either(language, "▼ below", "▼ sotto")
+        let (side, threshold) = if episode.side == Side::Below {
+            (either(language, "▼ below", "▼ sotto"), rule.range.low())
         } else {
-            either(language, "▲ above", "▲ sopra")
-        };
-        let threshold = if episode.side == Side::Below {
-            rule.range.low()
-        } else {
-            rule.range.high()
+            (either(language, "▲ above", "▲ sopra"), rule.range.high())
         };
         let threshold = threshold
             .map(|price| words::price(price, language))

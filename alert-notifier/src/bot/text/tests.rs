@@ -1,5 +1,7 @@
 //! Texts that conversations hardly bring about, in both languages: see `snapshots`.
 
+mod lengths;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -230,13 +232,15 @@ fn accounts_are_greeted_shown_and_left() {
             rule("AAPL", Some("170"), Some("200")),
             rule("MSFT", Some("300"), None),
         );
-        let open = [
-            (episode(Side::Above, 3_700), &first),
-            (episode(Side::Below, 86_400 * 2), &second),
-        ];
+        let (above, below) = (episode(Side::Above, 3_700), episode(Side::Below, 86_400 * 2));
+        let open = [(&above, &first), (&below, &second)];
         pages.add("resumed", &account::resumed(12, &open, reader));
         pages.add("resumed, nothing missed", &account::resumed(0, &[], reader));
         pages.add("resumed, one", &account::resumed(1, &open[..1], reader));
+        pages.add("resumed, one from before", &account::resumed(0, &open[..1], reader));
+        let mut linked_already = account::linked_already(2, language);
+        linked_already.append(account::open(&open, reader));
+        pages.add("linked already", &linked_already);
         let chosen = User {
             chosen_language: Some(language),
             reminder_interval: None,
@@ -375,35 +379,4 @@ fn every_refusal_says_what_to_do() {
         None,
         "internals are not told"
     );
-}
-
-#[test]
-fn the_longest_list_fits_into_a_message() {
-    let long = Rule {
-        note: "<".repeat(500).parse().unwrap(),
-        ..rule(
-            "ABCDEFGHIJKLMNOPQRSTU.ABCDEFGHIJ",
-            Some("0.00000001"),
-            Some("92233720368.54775807"),
-        )
-    };
-    let latest = quote("ABCDEFGHIJKLMNOPQRSTU.ABCDEFGHIJ", "92233720368.54775807", 5);
-    let open = episode(Side::Above, 86_400 * 500);
-    let watched = Watched {
-        rule: &long,
-        latest: Some(&latest),
-        episode: Some(&open),
-    };
-    let rules = [watched; 8];
-    for language in Language::ALL {
-        let page = ListPage {
-            rules: &rules,
-            before: 192,
-            all: 200,
-        };
-        let text = rules::list(&page, &reader(language));
-        // Nothing is cut off, so that each rule has its buttons' number.
-        assert!(text.plain().encode_utf16().count() <= 4_096);
-        assert!(help::help(language).plain().encode_utf16().count() <= 4_096);
-    }
 }
