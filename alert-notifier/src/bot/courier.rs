@@ -214,10 +214,7 @@ impl Courier {
             }
             (Some(Change::Buttons(_)) | None, _) => {}
         }
-        match press.reply {
-            Some(reply) => self.send_all(chat, &[reply]).await,
-            None => Ok(()),
-        }
+        self.send_all(chat, &press.replies).await
     }
 
     async fn notice(&self, query: &CallbackQueryId, notice: &str) -> Result<(), RequestError> {

@@ -41,7 +41,7 @@ pub(super) struct Press {
     /// What becomes of the message that the button stands under.
     pub(super) change: Option<Change>,
     /// Sent besides.
-    pub(super) reply: Option<Reply>,
+    pub(super) replies: Vec<Reply>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

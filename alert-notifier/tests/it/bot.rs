@@ -276,7 +276,7 @@ async fn a_test_comes_through_kafka_and_who_unblocks_the_bot_hears_what_was_miss
     assert!(
         ask(&stage, 42, "/settings")
             .await
-            .contains("This chat has refused messages since")
+            .contains("this chat has refused messages since")
     );
     let answer = ask(&stage, 42, "/start").await;
     assert!(

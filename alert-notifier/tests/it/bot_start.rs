@@ -91,3 +91,55 @@ async fn rules_that_were_changed_meanwhile_are_not_said_to_be_out_of_range() {
     }
     notifier.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn until_start_is_said_every_answer_ends_with_the_word_that_alerts_are_off() {
+    let stage = Stage::set().await;
+    let notifier = stage.start();
+    for (chat, language, off, edit, no_test, test) in [
+        (
+            42,
+            "en",
+            "⚠ Alerts are off: this chat has refused messages since ",
+            "1 Edit",
+            "I raised no test alert",
+            "A test alert is on its way",
+        ),
+        (
+            43,
+            "it",
+            "⚠ Gli avvisi sono spenti: questa chat rifiuta i messaggi dalle ",
+            "1 Modifica",
+            "Non ho fatto partire l'avviso di prova",
+            "Un avviso di prova sta attraversando",
+        ),
+    ] {
+        let (caller, rule) = stage.user(&format!("{language}@example.org"), Some(chat)).await;
+        stage.telegram.speaks(chat, language);
+        miss(&stage, chat, caller, &[rule]).await;
+        let says_so = |answer: &str| answer.lines().last().is_some_and(|last| last.starts_with(off));
+
+        let answer = ask(&stage, chat, "/test").await;
+        assert!(answer.starts_with(no_test) && says_so(&answer), "{answer}");
+        let answer = ask(&stage, chat, "/watch AAPL 3 2").await;
+        assert!(says_so(&answer), "{answer}");
+        let answer = ask(&stage, chat, "/list").await;
+        assert!(answer.contains("AAPL") && says_so(&answer), "{answer}");
+        let list = stage.telegram.messages_to(chat).pop().unwrap().message_id;
+        let before = stage.telegram.texts(chat).len();
+        stage.telegram.press_labelled(list, edit).unwrap();
+        let below = answer_after(&stage, chat, before + 1, "a button").await;
+        assert!(says_so(&below), "{below}");
+        // The question before it is understood all the same.
+        let question = stage.telegram.messages_to(chat)[before].message_id;
+        stage.telegram.reply(chat, question, "150 300");
+        let answer = answer_after(&stage, chat, before + 2, "150 300").await;
+        assert!(answer.contains("150") && says_so(&answer), "{answer}");
+
+        let answer = ask(&stage, chat, "/start").await;
+        assert!(!says_so(&answer), "{answer}");
+        let answer = ask(&stage, chat, "/test").await;
+        assert!(answer.starts_with(test) && !says_so(&answer), "{answer}");
+    }
+    notifier.stop().await;
+}

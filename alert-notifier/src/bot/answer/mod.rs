@@ -7,6 +7,7 @@ mod press;
 mod prices;
 mod rules;
 mod state;
+mod suspended;
 mod transfer;
 
 use std::sync::Arc;
@@ -124,10 +125,15 @@ impl Desk {
         let reader = asker
             .as_ref()
             .map_or_else(|| stranger(incoming), |asker| asker.reader.clone());
-        match self.carry_out(incoming, asker, &reader, request, file).await {
+        let carried_out = self.carry_out(incoming, asker.as_ref(), &reader, request, file);
+        let mut replies = match carried_out.await {
             Ok(replies) => replies,
             Err(failure) => vec![failed(failure, &reader).into()],
+        };
+        if let Some(asker) = &asker {
+            suspended::end(&mut replies, request, asker);
         }
+        replies
     }
 
     /// Answers a pressed button. `keyboard`: those it stands among.
@@ -146,10 +152,12 @@ impl Desk {
                 };
             }
         };
-        match self.try_press(&asker, action, keyboard).await {
+        let mut press = match self.try_press(&asker, action, keyboard).await {
             Ok(press) => press,
             Err(failure) => told(failed(failure, &asker.reader)),
-        }
+        };
+        suspended::end_press(&mut press, &asker);
+        press
     }
 
     /// The language to write to the chat's user in. None: it is not linked, or nobody can say.
@@ -167,16 +175,16 @@ impl Desk {
     async fn carry_out(
         &self,
         incoming: &Incoming,
-        asker: Option<Asker>,
+        asker: Option<&Asker>,
         reader: &Reader,
         request: &Request,
         file: Option<&[u8]>,
     ) -> Replies {
         let language = reader.language;
-        let known = || asker.as_ref().ok_or(Failure::NotLinked);
+        let known = || asker.ok_or(Failure::NotLinked);
         let text = |text: Text| Ok(vec![text.into()]);
         match request {
-            Request::Command(Command::Start, token) => self.start(incoming, asker.as_ref(), token).await,
+            Request::Command(Command::Start, token) => self.start(incoming, asker, token).await,
             Request::Command(Command::Help, _) => text(help::help(language)),
             Request::Command(command, rest) => self.command(known()?, *command, rest).await,
             Request::Edit { code, text } => self.edit(known()?, code, text).await,
@@ -297,7 +305,7 @@ fn told(text: Text) -> Press {
         }
     } else {
         Press {
-            reply: Some(text.into()),
+            replies: vec![text.into()],
             ..Press::default()
         }
     }

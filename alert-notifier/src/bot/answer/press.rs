@@ -81,7 +81,7 @@ impl Desk {
         Ok(Press {
             notice,
             change: (buttons != *keyboard).then_some(Change::Buttons(buttons)),
-            reply: None,
+            replies: Vec::new(),
         })
     }
 
@@ -164,13 +164,13 @@ fn changed(notice: String, text: crate::text::rich::Text, keyboard: Keyboard) ->
     Press {
         notice,
         change: Some(Change::Message(text, keyboard)),
-        reply: None,
+        replies: Vec::new(),
     }
 }
 
 fn replied(reply: Reply) -> Press {
     Press {
-        reply: Some(reply),
+        replies: vec![reply],
         ..Press::default()
     }
 }

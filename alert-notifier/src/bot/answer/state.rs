@@ -44,6 +44,10 @@ impl Desk {
     }
 
     pub(super) async fn test(&self, asker: &Asker) -> Replies {
+        if asker.user.chat_suspended_at.is_some() {
+            // It would end as undeliverable; why is said below.
+            return Ok(vec![text::not_testing(asker.language()).into()]);
+        }
         let text = match self.tests.raise(asker.caller.0).await {
             Ok(()) => text::testing(asker.language()),
             Err(error) => {

@@ -1,7 +1,7 @@
 //! The chat's account: linking, settings, leaving.
 
 use cqrs::OpenEpisode;
-use cqrs::domain::{Language, Rule, Side, User};
+use cqrs::domain::{Language, Rule, Side, Timestamp, User};
 
 use super::holds::{quiet_line, reminders_line};
 use super::rules::summary;
@@ -144,7 +144,7 @@ pub(in crate::bot) fn stopped(rules: usize, language: Language) -> Text {
 /// `/settings`
 pub(in crate::bot) fn settings(user: &User, rules: usize, most: u32, reader: &Reader) -> Text {
     let language = reader.language;
-    let mut text = Text::new(language)
+    Text::new(language)
         .with(Line::new().bold(either(language, "Your settings", "Le tue impostazioni")))
         .with(language_line(user, language))
         .with(reminders_line(user, language))
@@ -155,15 +155,20 @@ pub(in crate::bot) fn settings(user: &User, rules: usize, most: u32, reader: &Re
         .with(match language {
             Language::En => format!("Rules: {rules} of at most {most} (/list)."),
             Language::It => format!("Regole: {rules} di {most} al massimo (/list)."),
-        });
-    if let Some(since) = user.chat_suspended_at {
-        let since = reader.since(since);
-        text.push(match language {
-            Language::En => format!("This chat has refused messages {since}; /start resumes them."),
-            Language::It => format!("Questa chat rifiuta i messaggi {since}; /start li riprende."),
-        });
-    }
-    text
+        })
+}
+
+/// Below any other answer in a chat that took no messages from this time on: it may take them by now, but nothing is sent.
+pub(in crate::bot) fn suspended(since: Timestamp, reader: &Reader) -> Text {
+    let since = reader.since(since);
+    Text::new(reader.language).with(match reader.language {
+        Language::En => {
+            format!("⚠ Alerts are off: this chat has refused messages {since}. /start turns them on again.")
+        }
+        Language::It => {
+            format!("⚠ Gli avvisi sono spenti: questa chat rifiuta i messaggi {since}. /start li riattiva.")
+        }
+    })
 }
 
 /// After `/lang`.

@@ -210,6 +210,15 @@ pub(in crate::bot) fn testing(language: Language) -> Text {
     ))
 }
 
+/// After `/test` in a chat that takes no messages.
+pub(in crate::bot) fn not_testing(language: Language) -> Text {
+    Text::new(language).with(either(
+        language,
+        "I raised no test alert: it would not be sent to this chat.",
+        "Non ho fatto partire l'avviso di prova: non verrebbe inviato a questa chat.",
+    ))
+}
+
 /// The test alert could not be sent on its way.
 pub(in crate::bot) fn test_failed(language: Language) -> Text {
     Text::new(language).with(either(

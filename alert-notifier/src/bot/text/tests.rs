@@ -237,7 +237,10 @@ fn accounts_are_greeted_shown_and_left() {
         pages.add("resumed", &account::resumed(12, &open, reader));
         pages.add("resumed, nothing missed", &account::resumed(0, &[], reader));
         pages.add("resumed, one", &account::resumed(1, &open[..1], reader));
-        pages.add("resumed, one from before", &account::resumed(0, &open[..1], reader));
+        pages.add(
+            "resumed, one from before",
+            &account::resumed(0, &open[..1], reader),
+        );
         let mut linked_already = account::linked_already(2, language);
         linked_already.append(account::open(&open, reader));
         pages.add("linked already", &linked_already);
@@ -245,10 +248,10 @@ fn accounts_are_greeted_shown_and_left() {
             chosen_language: Some(language),
             reminder_interval: None,
             quiet_hours: Some("22:00-07:00".parse().unwrap()),
-            chat_suspended_at: Some(ago(86_400)),
             ..user()
         };
         pages.add("settings", &account::settings(&chosen, 3, 200, reader));
+        pages.add("suspended", &account::suspended(ago(86_400), reader));
         pages.add("stopped without rules", &account::stopped(0, language));
     });
 }
@@ -328,6 +331,7 @@ fn the_state_of_feeds_and_alerts_is_told() {
             .collect();
         pages.add("history", &state::history(&deliveries, reader));
         pages.add("test", &state::testing(reader.language));
+        pages.add("no test while suspended", &state::not_testing(reader.language));
         pages.add("no test", &state::test_failed(reader.language));
     });
 }
