@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::alerts::Alerts;
-use crate::bot::{self, Courier, Desk, Webhook};
+use crate::bot::{self, Courier, Desk, Standing, Webhook};
 use crate::clock::Clock;
 use crate::delivery::Worker;
 use crate::feeds::Feeds;
@@ -189,9 +189,10 @@ impl Parts {
         };
         let (ledger, leases) = (self.ledger.clone(), self.store.leases());
         let shutdown = self.shutdown.clone();
+        let mut standing = Standing::new(self.context.health.component("bot"));
         tasks.spawn(async move {
             let hook = webhook.as_ref().map(|(webhook, _)| webhook);
-            let Some(me) = bot::introduce(&bot, &ledger, hook, &shutdown).await else {
+            let Some(me) = bot::introduce(&bot, &ledger, hook, &mut standing, &shutdown).await else {
                 return Ok(());
             };
             let courier = Arc::new(Courier::new(bot.clone(), me, desk));
@@ -202,7 +203,7 @@ impl Parts {
                     .context("Telegram's calls can't be taken any more"),
                 None => {
                     let holder = uuid::Uuid::new_v4().to_string();
-                    bot::poll(bot, courier, leases, holder, shutdown).await;
+                    bot::poll(bot, courier, leases, holder, standing, shutdown).await;
                     Ok(())
                 }
             }

@@ -12,6 +12,7 @@ mod parse;
 mod poller;
 mod reply;
 mod request;
+mod standing;
 mod text;
 mod webhook;
 
@@ -24,12 +25,14 @@ use teloxide::payloads::{SetMyCommandsSetters as _, SetWebhookSetters as _};
 use teloxide::prelude::Requester as _;
 use teloxide::types::{AllowedUpdate, BotCommand};
 use teloxide::{Bot, RequestError};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use answer::Desk;
 use command::Command;
 pub(crate) use courier::Courier;
 pub(crate) use poller::poll;
+pub(crate) use standing::Standing;
 pub(crate) use webhook::Webhook;
 
 /// Between two tries to introduce the bot; doubled up to the longest.
@@ -67,19 +70,24 @@ pub(crate) async fn introduce(
     bot: &Bot,
     ledger: &Ledger,
     webhook: Option<&Webhook>,
+    standing: &mut Standing,
     shutdown: &CancellationToken,
 ) -> Option<String> {
     let mut pause = FIRST_PAUSE;
     loop {
         match introduced(bot, webhook).await {
-            Ok(name) => match ledger.set_bot_username(&name).await {
-                Ok(()) => {
-                    tracing::info!(bot.username = name, "the bot is known to Telegram");
-                    return Some(name);
+            Ok(name) => {
+                standing.good();
+                match ledger.set_bot_username(&name).await {
+                    Ok(()) => {
+                        tracing::info!(bot.username = name, "the bot is known to Telegram");
+                        return Some(name);
+                    }
+                    Err(error) => tracing::warn!(%error, "the bot's name could not be stored; trying again"),
                 }
-                Err(error) => tracing::warn!(%error, "the bot's name could not be stored; trying again"),
-            },
+            }
             Err(error) => {
+                standing.failed(&error, Instant::now());
                 let error = reason(&error);
                 tracing::warn!(
                     error,

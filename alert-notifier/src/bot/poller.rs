@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backlog::{Backlog, Task};
 use super::incoming::{Incoming, incoming};
-use super::{Courier, UPDATES, reason};
+use super::{Courier, Standing, UPDATES, reason};
 
 /// The name of the lease.
 const LEASE: &str = "telegram-updates";
@@ -43,18 +43,19 @@ pub(crate) async fn poll(
     courier: Arc<Courier>,
     leases: Leases,
     holder: String,
+    mut standing: Standing,
     shutdown: CancellationToken,
 ) {
     while !shutdown.is_cancelled() {
         match leases.acquire(LEASE, &holder, TTL).await {
             Ok(Some(_)) => {
                 tracing::info!("this instance answers the bot's users");
-                lead(&bot, &courier, &leases, &holder, &shutdown).await;
+                lead(&bot, &courier, &leases, &holder, &mut standing, &shutdown).await;
                 if let Err(error) = leases.release(LEASE, &holder).await {
                     tracing::warn!(%error, "the lease on the bot's updates could not be given up and runs out by itself");
                 }
             }
-            Ok(None) => {}
+            Ok(None) => standing.good(),
             Err(error) => tracing::warn!(%error, "the lease on the bot's updates could not be asked for"),
         }
         shutdown.run_until_cancelled(tokio::time::sleep(RENEW)).await;
@@ -67,6 +68,7 @@ async fn lead(
     courier: &Arc<Courier>,
     leases: &Leases,
     holder: &str,
+    standing: &mut Standing,
     shutdown: &CancellationToken,
 ) {
     let stop = shutdown.child_token();
@@ -76,14 +78,14 @@ async fn lead(
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        () = pump(bot, courier, &stop) => {}
+        () = pump(bot, courier, standing, &stop) => {}
         () = lost => {}
     }
 }
 
 /// Gets updates and has them handled, until `stop`. Telegram is told that it may forget updates only after they were
 /// handled, so those that a killed instance had in hand come again.
-async fn pump(bot: &Bot, courier: &Arc<Courier>, stop: &CancellationToken) {
+async fn pump(bot: &Bot, courier: &Arc<Courier>, standing: &mut Standing, stop: &CancellationToken) {
     let mut hands = Hands::new(Arc::clone(courier));
     let mut failures = 0;
     while !stop.is_cancelled() {
@@ -92,12 +94,14 @@ async fn pump(bot: &Bot, courier: &Arc<Courier>, stop: &CancellationToken) {
             None => break,
             Some(Ok(updates)) => {
                 failures = 0;
+                standing.good();
                 hands.take(&updates);
                 let look = tokio::time::timeout(LOOK, hands.empty());
                 // Either may end it.
                 let _ = stop.run_until_cancelled(look).await;
             }
             Some(Err(error)) => {
+                standing.failed(&error, Instant::now());
                 let pause = tokio::time::sleep(pause(&error, failures));
                 failures += 1;
                 let error = reason(&error);
