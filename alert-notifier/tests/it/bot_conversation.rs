@@ -12,7 +12,7 @@ use crate::stage::{Stage, wait_for};
 const SAID: usize = 70;
 
 /// In the order in which somebody might write them. `{10k}` stands for ten thousand characters.
-const SAID_IN_BOTH: [&str; 74] = [
+const SAID_IN_BOTH: [&str; 76] = [
     "/start",
     "/help",
     "/list",
@@ -33,6 +33,7 @@ const SAID_IN_BOTH: [&str; 74] = [
     "/watch AAPL 0 1",
     "/watch AAPL 99999999999999999999 -",
     "/watch AAPL 170",
+    "/watch BTC-USD 50.000 1.234.567",
     "/watch AAPL 1 2 3 4",
     "/watch \u{c4}PFEL 1 2",
     "/watch <b>&amp; 1 2",
@@ -83,6 +84,7 @@ const SAID_IN_BOTH: [&str; 74] = [
     "/export",
     "/import what is this",
     "/import\nticker,low,high,note\nAAPL,1,2,sell <half>\nAAPL,x,3",
+    "/import\nticker;low;high\nBTC-USD;1.234.567;",
     "/import\nticker,low,high,note\nNFLX,1,2,sell <half>\nAAPL,100,200,",
     "/nonsense of mine",
     "hello there",

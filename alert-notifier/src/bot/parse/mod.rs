@@ -9,8 +9,8 @@ mod tickers;
 mod watch;
 
 use cqrs::domain::{
-    ParseLanguageError, ParseNoteError, ParsePriceError, ParseQuietHoursError, ParseReminderIntervalError,
-    ParseTickerError, ParseTimeZoneError, ParseTimestampError, RangeError,
+    Language, ParseLanguageError, ParseNoteError, ParsePriceError, ParseQuietHoursError,
+    ParseReminderIntervalError, ParseTickerError, ParseTimeZoneError, ParseTimestampError, Price, RangeError,
 };
 
 pub(super) use code::{code_in, code_of};
@@ -20,6 +20,8 @@ pub(super) use table::{export, import};
 pub(super) use thresholds::Thresholds;
 pub(super) use tickers::{Which, ticker, tickers, which};
 pub(super) use watch::{Watch, is_of_many, watch};
+
+use crate::text::words::read_price;
 
 /// Most characters of what was written that an answer repeats.
 const SHOWN: usize = 64;
@@ -36,6 +38,10 @@ pub(super) enum Wrong {
     },
     Ticker(ParseTickerError),
     Price(ParsePriceError),
+    /// A number whose points stand between thousands, or may do so.
+    Thousands {
+        value: String,
+    },
     /// A percentage without a sign, or that is none.
     Percent {
         value: String,
@@ -140,6 +146,25 @@ wrong_from! {
     ParseLanguageError => Language,
     ParseNoteError => Note,
     ParseTimestampError => Time,
+}
+
+/// A number as it is written in this language.
+fn price(word: &str, language: Language) -> Result<Price, Wrong> {
+    if language == Language::It && may_have_thousands(word) {
+        return Err(Wrong::Thousands { value: shown(word) });
+    }
+    Ok(read_price(word, language).parse()?)
+}
+
+/// `1.500`, `1.234.567`; not `0.500`: no thousands begin with nothing.
+fn may_have_thousands(word: &str) -> bool {
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    word.split_once('.').is_some_and(|(first, rest)| {
+        (1..=3).contains(&first.len())
+            && digits(first)
+            && !first.starts_with('0')
+            && rest.split('.').all(|part| part.len() == 3 && digits(part))
+    })
 }
 
 /// The first characters, to be repeated in an answer.

@@ -2,8 +2,7 @@
 
 use cqrs::domain::{Language, NewRule, Note, Price, Range, Rule, Timestamp};
 
-use super::{TableFault, Wrong, ticker};
-use crate::text::words::read_price;
+use super::{TableFault, Wrong, price, ticker};
 
 /// The first line.
 const COLUMNS: [&str; 6] = ["ticker", "low", "high", "note", "paused", "expires_at"];
@@ -123,12 +122,9 @@ impl Columns {
         let [symbol, low, high, note, paused, expires_at] = self
             .places
             .map(|place| place.and_then(|place| record.get(place)).unwrap_or_default());
-        let price = |text: &str| match text {
+        let threshold = |text: &str| match text {
             "" | "-" => Ok(None),
-            text => read_price(text, self.prices)
-                .parse::<Price>()
-                .map(Some)
-                .map_err(Wrong::Price),
+            text => price(text, self.prices).map(Some),
         };
         let moment = |text: &str| match text {
             "" => Ok(None),
@@ -136,7 +132,7 @@ impl Columns {
         };
         Ok(NewRule {
             ticker: ticker(symbol)?,
-            range: Range::new(price(low)?, price(high)?)?,
+            range: Range::new(threshold(low)?, threshold(high)?)?,
             note: note_of(note).parse::<Note>()?,
             paused: match paused.to_lowercase().as_str() {
                 "" | "false" | "no" | "0" => false,
@@ -176,7 +172,9 @@ mod tests {
     fn what_is_exported_is_imported() {
         let text = "ticker,low,high,note,paused,expires_at\n\
                     AAPL,170,200.5,\"sell \"\"half\"\", then wait\",false,\n\
-                    ^GSPC,,5000,'=1+1,true,2026-01-31T14:30:00Z\n";
+                    ^GSPC,,5000,'=1+1,true,2026-01-31T14:30:00Z\n\
+                    EURUSD=X,1.085,1.5,,false,\n\
+                    BTC-USD,50000.125,1234567,,false,\n";
         let rows = import(text.as_bytes()).unwrap();
         assert_eq!(rows[0].note.as_str(), "sell \"half\", then wait");
         let rules: Vec<_> = rows.into_iter().map(rule).collect();
@@ -200,6 +198,16 @@ mod tests {
             import(b"ticker,low,high\nNVDA,,\"1,234\"\n"),
             Err(Wrong::Line { line: 2, wrong }) if matches!(*wrong, Wrong::Price(_))
         ));
+    }
+
+    #[test]
+    fn a_point_that_may_stand_between_thousands_is_not_guessed_at_where_a_comma_may_stand_for_a_point() {
+        for delimiter in [";", "\t"] {
+            let table = ["ticker,low,high\n", "NVDA,1,50\n", "NVDA,1,50.000\n"].concat();
+            let wrong = import(table.replace(',', delimiter).as_bytes()).unwrap_err();
+            let value = "50.000".to_owned();
+            assert_eq!(wrong, Wrong::Thousands { value }.at_line(3));
+        }
     }
 
     /// A note that begins with a sign of spreadsheets' formulas would be one in them.

@@ -2,8 +2,7 @@
 
 use cqrs::domain::{Language, Price, Range};
 
-use super::{PercentFault, Wrong, shown};
-use crate::text::words::read_price;
+use super::{PercentFault, Wrong, price, shown};
 
 /// What keyboards make of a minus sign or a dash.
 const DASHES: [&str; 4] = ["-", "\u{2212}", "\u{2013}", "\u{2014}"];
@@ -52,10 +51,11 @@ impl Percent {
         }
         // A price's number has eight decimals.
         let per_unit = Price::SCALE / Self::ONE;
-        let units = read_price(digits, language)
-            .parse::<Price>()
-            .map_err(|_| fail(PercentFault::NotANumber))?
-            .units();
+        let units = match price(digits, language) {
+            Ok(number) => number.units(),
+            Err(unclear @ Wrong::Thousands { .. }) => return Err(unclear),
+            Err(_) => return Err(fail(PercentFault::NotANumber)),
+        };
         if units % per_unit != 0 {
             return Err(fail(PercentFault::TooFine));
         }
@@ -101,7 +101,7 @@ impl Threshold {
         if signed || word.ends_with('%') {
             return Percent::parse(word, language).map(Self::Relative);
         }
-        Ok(Self::At(read_price(word, language).parse()?))
+        Ok(Self::At(price(word, language)?))
     }
 
     fn at(self, latest: Price) -> Result<Option<Price>, Wrong> {
@@ -207,6 +207,38 @@ mod tests {
             ("-10%", "0.5", "0.45", "-"),
         ] {
             assert_eq!(range(text, latest), Ok((low.into(), high.into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn points_that_may_stand_between_thousands_are_not_guessed_at_in_italian() {
+        for (text, value) in [
+            ("50.000 60.000", "50.000"),
+            ("1,5 1.500", "1.500"),
+            ("- 1.234.567", "1.234.567"),
+            ("+1.500% -", "1.500"),
+            ("-3% +1.125%", "1.125"),
+        ] {
+            let value = value.to_owned();
+            assert_eq!(range(text, "200"), Err(Wrong::Thousands { value }), "{text}");
+        }
+        for (text, low, high) in [
+            ("0.500 1.50", "0.5", "1.5"),
+            ("1,500 1500.125", "1.5", "1500.125"),
+            ("1.2345 50000", "1.2345", "50000"),
+        ] {
+            assert_eq!(range(text, ""), Ok((low.into(), high.into())), "{text}");
+        }
+        let english = Thresholds::parse(&["1.500", "50.000"], Language::En).unwrap();
+        assert_eq!(english.low, Threshold::At("1.5".parse().unwrap()));
+        // What a question shows can be written into its answer.
+        for shown in ["1.085", "1500", "50000.125", "1.5"] {
+            let price: Price = shown.parse().unwrap();
+            for language in Language::ALL {
+                let written = crate::text::words::price(price, language);
+                let read = Thresholds::parse(&["-", &written], language).unwrap();
+                assert_eq!(read.high, Threshold::At(price), "{written}");
+            }
         }
     }
 

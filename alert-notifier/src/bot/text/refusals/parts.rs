@@ -3,6 +3,7 @@
 use cqrs::domain::{Language, ParseNoteError, RangeError};
 
 use crate::bot::parse::{PercentFault, SpanFault, TableFault, Wrong};
+use crate::text::words;
 
 /// One line.
 pub(super) fn wrong(wrong: &Wrong, language: Language) -> String {
@@ -31,6 +32,12 @@ fn english(wrong: &Wrong) -> String {
         Wrong::Shape { entry } => format!("\"{entry}\" is not a ticker with a low and a high threshold."),
         Wrong::Ticker(error) => sentence(error),
         Wrong::Price(error) => sentence(error),
+        Wrong::Thousands { value } => match spellings(value) {
+            (whole, Some(decimal)) => format!(
+                "\"{value}\" is not clear: a point may stand between thousands or before decimals; write {whole} or {decimal}."
+            ),
+            (whole, None) => format!("\"{value}\" has points between its thousands; write {whole}."),
+        },
         Wrong::Range(error) => sentence(error),
         Wrong::Interval(error) => sentence(error),
         Wrong::QuietHours(error) => sentence(error),
@@ -94,6 +101,12 @@ fn italian(wrong: &Wrong) -> String {
             error.value,
             reason(error.reason)
         ),
+        Wrong::Thousands { value } => match spellings(value) {
+            (whole, Some(decimal)) => format!(
+                "«{value}» non è chiaro: il punto può separare le migliaia o i decimali; scrivi {whole} oppure {decimal}."
+            ),
+            (whole, None) => format!("«{value}» ha dei punti tra le migliaia; scrivi {whole}."),
+        },
         Wrong::Range(error) => range(error),
         Wrong::Interval(error) => format!(
             "«{}» non è un intervallo: {}; scrivi da 10s a 7d, per esempio 90s, 5m o 2h (un numero da solo sono secondi).",
@@ -163,13 +176,21 @@ fn italian(wrong: &Wrong) -> String {
     }
 }
 
+/// What a number with points may mean, as nobody can take it for anything else: `1500`, and `1,500` if it has one point.
+fn spellings(value: &str) -> (String, Option<String>) {
+    let decimal = (value.matches('.').count() == 1).then(|| value.replace('.', ","));
+    (value.replace('.', ""), decimal)
+}
+
 pub(super) fn range(error: &RangeError) -> String {
     match error {
         RangeError::NoThreshold => {
             "Una regola vuole una soglia bassa, una alta o tutte e due; scrivine almeno una.".to_owned()
         }
         RangeError::Inverted { low, high } => format!(
-            "La soglia bassa {low} non è sotto la soglia alta {high}; scrivine una bassa che stia sotto quella alta."
+            "La soglia bassa {} non è sotto la soglia alta {}; scrivine una bassa che stia sotto quella alta.",
+            words::price(*low, Language::It),
+            words::price(*high, Language::It)
         ),
     }
 }
