@@ -26,5 +26,5 @@ pub use ledger::{
     Outcome, Pace, Recipient, Resumed,
 };
 pub use outbox::{Outbox, OutboxEntry};
-pub use queries::{AlertView, Average, AverageRange, Page, PricePoint, Queries};
+pub use queries::{AlertView, Average, AverageRange, Breach, Page, PricePoint, Queries};
 pub use store::{Store, StoreSettings};

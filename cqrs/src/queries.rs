@@ -17,7 +17,7 @@ use crate::domain::{
 use crate::rows::{self, QUOTE_COLUMNS, RULE_COLUMNS, USER_COLUMNS};
 use crate::{Caller, Store, StoreError, dialect};
 
-pub use prices::PricePoint;
+pub use prices::{Breach, PricePoint};
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,6 +20,9 @@ alter table rules add column snoozed_until bigint null;
 -- 1: until the price is back in range.
 alter table rules add column snoozed_until_back integer not null default 0;
 
+-- For the marks in a chart.
+create index alerts_by_user_ticker on alerts (user_id, ticker, quote_time);
+
 -- The side that the user was last told of, and of which stay outside; null: told that the price is back, or nothing.
 alter table episodes add column told_side varchar(8) not null default 'in';
 alter table episodes add column told_episode varchar(36) null;

@@ -4,9 +4,9 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, QueryBuilder, Row as _};
 
 use super::Queries;
-use crate::StoreError;
-use crate::domain::{Price, Quote, Ticker, Timestamp};
+use crate::domain::{Price, Quote, Side, Ticker, Timestamp};
 use crate::rows::{self, QUOTE_COLUMNS};
+use crate::{Caller, StoreError};
 
 /// Tickers in one statement: below every database's limit on values.
 const CHUNK: usize = 500;
@@ -26,6 +26,17 @@ pub struct PricePoint {
     pub max: Price,
     /// The last.
     pub last: Price,
+}
+
+/// Where a price left a rule's range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breach {
+    /// Event time of the quote.
+    pub time: Timestamp,
+    /// The price that it named.
+    pub price: Price,
+    /// Above or below.
+    pub side: Side,
 }
 
 impl Queries {
@@ -128,6 +139,40 @@ impl Queries {
         .fetch_all(&self.store.read)
         .await?;
         found.iter().map(point).collect()
+    }
+
+    /// Where this ticker left a range of the caller's rules from `from` on by event time, newest first, at most `limit`;
+    /// once where it left several.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn breaches(
+        &self,
+        caller: Caller,
+        ticker: &Ticker,
+        from: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Breach>, StoreError> {
+        const TABLE: &str = "alerts";
+        let found = sqlx::query(
+            "select distinct quote_time, price, side from alerts
+             where user_id = ? and ticker = ? and quote_time >= ? and side <> 'in'
+             order by quote_time desc, price, side limit ?",
+        )
+        .bind(caller.0.to_string())
+        .bind(ticker.to_string())
+        .bind(from.as_micros())
+        .bind(i64::from(limit))
+        .fetch_all(&self.store.read)
+        .await?;
+        let breach = |row| {
+            Ok(Breach {
+                time: rows::time(row, "quote_time")?,
+                price: rows::price(row, TABLE, "price")?,
+                side: rows::side(row, TABLE, "side")?,
+            })
+        };
+        found.iter().map(breach).collect()
     }
 }
 

@@ -1,12 +1,13 @@
-use cqrs::domain::{BreakerState, FeedState, TickerFeed, Timestamp};
-use cqrs::{LedgerChange, StoreError};
+use cqrs::domain::{Alert, BreakerState, FeedState, Side, TickerFeed, Timestamp};
+use cqrs::{Breach, LedgerChange, StoreError};
 
-use crate::support::{Db, alert, new_rule};
+use crate::support::{Db, alert, new_rule, price};
 
 on_both_databases! {
     rules_are_listed_page_by_page,
     what_comes_and_goes_between_pages_disturbs_nothing_else,
     alerts_are_listed_newest_first_page_by_page,
+    breaches_of_a_ticker_are_found_however_much_else_happened,
     a_page_token_of_another_kind_is_refused,
     rules_of_one_ticker_are_found,
     feeds_are_listed_as_they_were_told,
@@ -118,6 +119,53 @@ async fn alerts_are_listed_newest_first_page_by_page(db: Db) {
             .items
             .is_empty()
     );
+}
+
+async fn breaches_of_a_ticker_are_found_however_much_else_happened(db: Db) {
+    let (ada, bob) = (db.user("ada@example.org").await, db.user("bob@example.org").await);
+    let (one, two) = (db.rule(ada, "AAPL").await, db.rule(ada, "AAPL").await);
+    let other = db.rule(ada, "MSFT").await;
+    let bobs = db.rule(bob, "AAPL").await;
+    let start = Timestamp::now().as_micros();
+    let below = Alert {
+        side: Side::Below,
+        price: price("99"),
+        ..alert(two.id, ada.0, 4, start + 3)
+    };
+    // Odd offsets are returns; both rules are left at once.
+    let mut changes = vec![
+        alert(one.id, ada.0, 0, start),
+        alert(one.id, ada.0, 1, start + 1),
+        alert(one.id, ada.0, 2, start + 2),
+        alert(two.id, ada.0, 2, start + 2),
+        below,
+        alert(bobs.id, bob.0, 0, start + 3),
+    ];
+    changes.extend((0..300).map(|n| Alert {
+        ticker: other.ticker.clone(),
+        ..alert(other.id, ada.0, 2 * n, start + 4 + n)
+    }));
+    let changes: Vec<_> = changes.into_iter().map(LedgerChange::Alert).collect();
+    db.ledger().fold(&changes, Timestamp::now()).await.unwrap();
+    let breach = |at, value, side| Breach {
+        time: Timestamp::from_micros(start + at - 20),
+        price: price(value),
+        side,
+    };
+    let expected = [
+        breach(3, "99", Side::Below),
+        breach(2, "201.5", Side::Above),
+        breach(0, "201.5", Side::Above),
+    ];
+    for (from, limit, count) in [(0, 200, 3), (0, 2, 2), (2, 200, 2), (4, 200, 0)] {
+        let from = Timestamp::from_micros(start + from - 20);
+        let found = db
+            .queries()
+            .breaches(ada, &one.ticker, from, limit)
+            .await
+            .unwrap();
+        assert_eq!(found, expected[..count], "{from} {limit}");
+    }
 }
 
 async fn a_page_token_of_another_kind_is_refused(db: Db) {
