@@ -174,7 +174,11 @@ impl NotifierRun {
                 // A broker that only went on would find the commit in its socket.
                 self.servers.command("kill-kafka").unwrap();
                 self.servers.command("start-kafka").unwrap();
-                let lag = log::lag(&self.servers.bootstrap_servers, "alert-notifier", ALERTS).unwrap();
+                let lag = |run: &Self| log::lag(&run.servers.bootstrap_servers, "alert-notifier", ALERTS);
+                // The broker says so only some time after its start.
+                self.until("the offsets are known again", |run| lag(run).is_ok())
+                    .await;
+                let lag = lag(self).unwrap();
                 assert!(lag > 0, "the offset was committed: this was another step");
             }
             Step::Planned => {
