@@ -66,11 +66,13 @@ impl Standing {
 
 /// Another poller, or a webhook that was set meanwhile.
 fn is_conflict(error: &ApiError) -> bool {
-    match error {
-        ApiError::TerminatedByOtherGetUpdates | ApiError::CantGetUpdates => true,
-        ApiError::Unknown(text) => text.starts_with("Conflict:"),
-        _ => false,
+    if let ApiError::Unknown(text) = error {
+        return text.starts_with("Conflict:");
     }
+    matches!(
+        error,
+        ApiError::TerminatedByOtherGetUpdates | ApiError::CantGetUpdates
+    )
 }
 
 #[cfg(test)]
