@@ -187,7 +187,7 @@ impl Parts {
             }
             _ => None,
         };
-        let (ledger, leases) = (self.ledger.clone(), self.store.leases());
+        let (ledger, leases, pace) = (self.ledger.clone(), self.store.leases(), telegram.pace());
         let shutdown = self.shutdown.clone();
         let mut standing = Standing::new(self.context.health.component("bot"));
         tasks.spawn(async move {
@@ -195,7 +195,7 @@ impl Parts {
             let Some(me) = bot::introduce(&bot, &ledger, hook, &mut standing, &shutdown).await else {
                 return Ok(());
             };
-            let courier = Arc::new(Courier::new(bot.clone(), me, desk));
+            let courier = Arc::new(Courier::new(bot.clone(), me, desk, ledger, pace));
             match webhook {
                 Some((webhook, listener)) => webhook
                     .serve(listener, courier, shutdown)

@@ -4,6 +4,7 @@ use std::io::Cursor;
 use std::time::Duration;
 
 use cqrs::domain::{ChatId, Language};
+use cqrs::{Ledger, Pace};
 use teloxide::net::Download as _;
 use teloxide::payloads::{
     AnswerCallbackQuerySetters as _, EditMessageReplyMarkupSetters as _, EditMessageTextSetters as _,
@@ -43,11 +44,20 @@ pub(crate) struct Courier {
     /// The bot's name.
     me: String,
     desk: Desk,
+    /// Answers take their places in the same stream as alerts.
+    ledger: Ledger,
+    pace: Pace,
 }
 
 impl Courier {
-    pub(crate) const fn new(bot: Bot, me: String, desk: Desk) -> Self {
-        Self { bot, me, desk }
+    pub(crate) const fn new(bot: Bot, me: String, desk: Desk, ledger: Ledger, pace: Pace) -> Self {
+        Self {
+            bot,
+            me,
+            desk,
+            ledger,
+            pace,
+        }
     }
 
     /// Does what the update calls for, in bounded time. All that goes wrong ends here.
@@ -227,7 +237,17 @@ impl Courier {
         Ok(())
     }
 
+    /// Waits for a place in the messenger's stream.
+    async fn turn(&self, chat: ChatId) {
+        match self.ledger.place_for_answer(chat, self.pace).await {
+            Ok(wait) => tokio::time::sleep(wait).await,
+            // Telegram itself says when it is too much.
+            Err(error) => tracing::debug!(%error, "an answer goes without a place in the stream"),
+        }
+    }
+
     async fn change(&self, chat: ChatId, message: MessageId, change: &Change) -> Result<(), RequestError> {
+        self.turn(chat).await;
         let to = Recipient::from(teloxide::types::ChatId(chat.get()));
         let changed = match change {
             Change::Buttons(keyboard) => self
@@ -255,6 +275,7 @@ impl Courier {
     async fn send_all(&self, chat: ChatId, replies: &[Reply]) -> Result<(), RequestError> {
         for reply in replies {
             let mut tries = 1;
+            self.turn(chat).await;
             while let Err(error) = self.send(chat, reply).await {
                 let wait = match &error {
                     RequestError::RetryAfter(wait) => wait.duration(),
@@ -267,6 +288,7 @@ impl Courier {
                     return Err(error);
                 }
                 tokio::time::sleep(wait).await;
+                self.turn(chat).await;
                 tries += 1;
             }
         }

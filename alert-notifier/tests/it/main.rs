@@ -9,6 +9,7 @@
 mod bot;
 mod bot_buttons;
 mod bot_conversation;
+mod bot_pace;
 mod bot_standing;
 mod bot_start;
 mod bot_updates;
