@@ -188,6 +188,13 @@ mod tests {
                 reason.starts_with("missed: it could not be sent for 1 d; at last: "),
                 "{reason}"
             );
+            let italian = crate::text::reasons::reason(&reason, Language::It);
+            assert!(
+                italian.starts_with(
+                    "perso: non è stato possibile inviarlo per 1 g; alla fine: il servizio di messaggi "
+                ),
+                "{italian}"
+            );
         }
     }
 

@@ -11,6 +11,7 @@ mod load;
 mod message;
 mod peak;
 mod places;
+pub mod reasons;
 mod reminders;
 mod resume;
 mod rows;

@@ -23,7 +23,7 @@ pub use leases::{Lease, Leases};
 pub use ledger::{
     Backlog, Checked, ClaimLimits, ClaimedMessage, DeliveryKind, DeliveryStatus, DeliveryView, Flapping,
     Folded, FoldedFeeds, Heading, Ledger, LedgerChange, MAX_ITEMS, MessageFacts, MessageItem, OpenEpisode,
-    Outcome, Pace, Recipient, Resumed,
+    Outcome, Pace, Recipient, Resumed, reasons,
 };
 pub use outbox::{Outbox, OutboxEntry};
 pub use queries::{AlertView, Average, AverageRange, Breach, Page, PricePoint, Queries};

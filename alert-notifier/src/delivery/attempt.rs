@@ -12,6 +12,7 @@ use crate::disposition::{Disposition, dispose};
 use crate::metrics;
 use crate::sender::Sender;
 use crate::text::alerts::render;
+use crate::text::reasons;
 
 /// Why a message is tried again that was on its way to a chat's old id.
 const MOVED: &str = "the chat moved";
@@ -96,7 +97,7 @@ impl<S: Sender> Shared<S> {
                 }
             }
         }
-        let reason = "the chat moves again and again".to_owned();
+        let reason = reasons::MOVES_ON.to_owned();
         self.finish(&message, &Outcome::Undeliverable { reason }).await;
         Access::Granted
     }
@@ -110,7 +111,7 @@ impl<S: Sender> Shared<S> {
                 None
             }
             Ok(false) => Some(Outcome::Undeliverable {
-                reason: "the chat moved to one that belongs to another account".to_owned(),
+                reason: reasons::MOVED_TO_ANOTHERS.to_owned(),
             }),
             Err(error) => {
                 tracing::warn!(%error, "a chat's new id could not be stored; it will be asked for again");

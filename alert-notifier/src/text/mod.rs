@@ -2,5 +2,6 @@
 
 pub mod alerts;
 mod phrases;
+pub mod reasons;
 pub mod rich;
 pub mod words;

@@ -3,6 +3,7 @@
 use super::DeliveryKind;
 use super::hold::Hold;
 use super::message::{MessageFacts, MessageItem};
+use super::reasons::{NOT_TOLD, REPEATED, RULE_CHANGED, RULE_DELETED, WENT_ON};
 use crate::domain::{
     DeliveryId, Note, Price, Range, RuleId, RuleVersion, Side, Snooze, Ticker, Timestamp, UserId,
 };
@@ -102,12 +103,6 @@ pub(super) struct Composed {
     /// Those that need not be told any more, and why.
     pub(super) ended: Vec<(DeliveryId, &'static str)>,
 }
-
-const RULE_DELETED: &str = "the rule was deleted";
-const RULE_CHANGED: &str = "the rule was changed";
-const NOT_TOLD: &str = "the breach was not delivered";
-const WENT_ON: &str = "the price went on";
-const REPEATED: &str = "a newer reminder says the same";
 
 /// 0: first. News before returns and notices, reminders last.
 pub(super) const fn priority(kind: DeliveryKind) -> i64 {

@@ -8,6 +8,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, QueryBuilder, Row as _};
 
 use super::episode::{self, Episode};
+use super::reasons::CAME_AGAIN;
 use super::rows::{PlannedDelivery, Reader, insert_deliveries};
 use super::{DeliveryKind, FoldedFeeds};
 use crate::dialect::{self, Dialect};
@@ -197,9 +198,10 @@ async fn ended(
         .fetch_all(&mut *connection)
         .await?;
     sqlx::query(
-        "update deliveries set status = 'superseded', reason = 'the prices came again', due_at = ? \
+        "update deliveries set status = 'superseded', reason = ?, due_at = ? \
          where episode_id = ? and kind = 'feed-stale' and status = 'planned'",
     )
+    .bind(CAME_AGAIN)
     .bind(now.as_micros())
     .bind(period.to_string())
     .execute(&mut *connection)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
+use super::reasons::SUSPENDED;
 use super::rows::{Reader, side_text};
-use super::turn::SUSPENDED;
 use super::{ClaimedMessage, DeliveryKind, Outcome, check_interval};
 use crate::dialect::{self, Dialect};
 use crate::domain::{DeliveryId, ReminderInterval, RuleId, Side, Timestamp, UserId};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sqlx::{AnyConnection, QueryBuilder};
 
 use super::episode::{self, Episode, push_in};
+use super::reasons::RULE_DELETED;
 use super::rows::{PlannedDelivery, Reader, insert_deliveries, insert_new_deliveries, side_text};
 use super::{DeliveryKind, Folded, LedgerChange, settings};
 use crate::dialect::Dialect;
@@ -226,10 +227,9 @@ async fn forget_rules(connection: &mut AnyConnection, rules: &HashSet<RuleId>) -
     let mut delete = QueryBuilder::new("delete from episodes where rule_id ");
     push_in(&mut delete, rules.iter().map(ToString::to_string));
     delete.build().execute(&mut *connection).await?;
-    let mut end = QueryBuilder::new(
-        "update deliveries set status = 'superseded', reason = 'the rule was deleted' \
-         where status = 'planned' and kind <> 'test' and rule_id ",
-    );
+    let mut end = QueryBuilder::new("update deliveries set status = 'superseded', reason = ");
+    end.push_bind(RULE_DELETED);
+    end.push(" where status = 'planned' and kind <> 'test' and rule_id ");
     push_in(&mut end, rules.iter().map(ToString::to_string));
     end.build().execute(connection).await?;
     Ok(())

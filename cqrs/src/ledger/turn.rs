@@ -9,6 +9,7 @@ use super::compose::{Composed, Draft, Pending, RuleView, compose, priority};
 use super::episode::push_in;
 use super::hold::{Hold, Reasons, hold, quiet_until};
 use super::load::UserView;
+use super::reasons::{CAME_AGAIN, HELD_REMINDER, NOT_NOTICED, SUSPENDED};
 use super::rows::end;
 use super::{ClaimLimits, ClaimedMessage, DeliveryKind, DeliveryStatus, Heading, MAX_ITEMS};
 use crate::StoreError;
@@ -16,9 +17,6 @@ use crate::domain::{DeliveryId, RuleId, Timestamp, UserId};
 
 /// A message that was tried so long ago and did not get through tells of the past.
 const OUTAGE: Duration = Duration::from_secs(60);
-
-/// Why nothing is sent to a user whose chat refused a message.
-pub(super) const SUSPENDED: &str = "the chat takes no messages";
 
 /// What the transaction knows of all that it may claim.
 pub(super) struct Known {
@@ -45,10 +43,6 @@ pub(super) struct Sorted {
     ended: BTreeMap<(DeliveryStatus, &'static str), Vec<DeliveryId>>,
     held: BTreeMap<(Timestamp, &'static str), Vec<DeliveryId>>,
 }
-
-const CAME_AGAIN: &str = "the prices came again";
-const NOT_NOTICED: &str = "the notice that prices stopped was not delivered";
-const HELD_REMINDER: &str = "reminders wait; the next one tells more";
 
 impl Sorted {
     /// What of the turn's deliveries is worth saying now, the most important first.

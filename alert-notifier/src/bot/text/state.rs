@@ -5,7 +5,7 @@ use cqrs::{Backlog, DeliveryKind, DeliveryStatus, DeliveryView};
 
 use super::{Reader, either};
 use crate::text::rich::{Line, Text};
-use crate::text::words;
+use crate::text::{reasons, words};
 
 /// A collector that said nothing for so long is shown as silent: it says something every 15 s.
 const SILENT: std::time::Duration = std::time::Duration::from_secs(60);
@@ -169,12 +169,20 @@ pub(in crate::bot) fn history(deliveries: &[DeliveryView], reader: &Reader) -> T
         if let Some(reason) = delivery
             .reason
             .as_ref()
-            .filter(|_| delivery.status == DeliveryStatus::Undeliverable)
+            .filter(|_| is_over_unsent(delivery.status))
         {
-            text.push_more(Line::new().plain("    ").code(reason.as_str()));
+            let reason = reasons::reason(reason, language);
+            text.push_more(Line::new().plain("    ").code(reason));
         }
     }
     text
+}
+
+const fn is_over_unsent(status: DeliveryStatus) -> bool {
+    match status {
+        DeliveryStatus::Undeliverable | DeliveryStatus::Superseded => true,
+        DeliveryStatus::Planned | DeliveryStatus::Sending | DeliveryStatus::Sent => false,
+    }
 }
 
 const fn kind(kind: DeliveryKind, language: Language) -> &'static str {
@@ -196,7 +204,7 @@ const fn ended(status: DeliveryStatus, sent_at: Option<Timestamp>, language: Lan
         (DeliveryStatus::Sent, _) => ("sent", "inviato"),
         (DeliveryStatus::Planned | DeliveryStatus::Sending, _) => ("waiting", "in attesa"),
         (DeliveryStatus::Undeliverable, _) => ("not delivered", "non consegnato"),
-        (DeliveryStatus::Superseded, _) => ("overtaken by a newer one", "superato da uno più nuovo"),
+        (DeliveryStatus::Superseded, _) => ("not needed any more", "non serve più"),
     };
     either(language, english, italian)
 }

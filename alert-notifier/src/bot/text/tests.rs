@@ -326,7 +326,11 @@ fn the_state_of_feeds_and_alerts_is_told() {
                 ambiguous_sends: 0,
                 sent_at: None,
                 message_id: None,
-                reason: Some("the chat <is> gone".to_owned()),
+                reason: Some(if status == DeliveryStatus::Superseded {
+                    cqrs::reasons::WENT_ON.to_owned()
+                } else {
+                    "the messenger refuses the message: <no>".to_owned()
+                }),
             })
             .collect();
         pages.add("history", &state::history(&deliveries, reader));
