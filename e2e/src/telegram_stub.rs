@@ -25,6 +25,7 @@ mod limits;
 mod markup;
 mod message;
 mod messages;
+mod serving;
 mod state;
 mod updates;
 mod user;
@@ -85,9 +86,9 @@ impl TelegramStub {
             .route("/{bot}/{method}", any(answers::call))
             .layer(DefaultBodyLimit::max(MAX_REQUEST))
             .with_state(Arc::clone(&state));
-        let ended = shutdown.clone().cancelled_owned();
+        let serving = serving::serve(listener, address, router, Arc::clone(&state));
         tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(ended).await {
+            if let Err(error) = serving.await {
                 tracing::error!(%error, "the Bot API stub failed");
             }
         });
@@ -188,6 +189,22 @@ impl TelegramStub {
         let mut inner = self.state.lock();
         inner.faults.clear();
         inner.mixer = None;
+    }
+
+    /// Planned faults that have not happened yet.
+    #[must_use]
+    pub fn faults_to_come(&self) -> Vec<PlannedFault> {
+        self.state.lock().faults.iter().cloned().collect()
+    }
+
+    /// Nobody is there any more: connections end, new ones are refused. Returns when that is so.
+    pub async fn leave(&self) {
+        serving::be_reachable(&self.state, false).await;
+    }
+
+    /// Listens again, at the same address. Returns when that is so.
+    pub async fn come_back(&self) {
+        serving::be_reachable(&self.state, true).await;
     }
 
     /// Refuses messages that come faster than Telegram takes them, with 429.

@@ -61,12 +61,19 @@ pub(super) async fn call(
     let (Some(method), true) = (known, bot.starts_with("bot")) else {
         return refusal(Refusal(404, "Not Found".to_owned(), Value::Null));
     };
+    let drawn = state.note_call(method);
+    if drawn == Some(Fault::DropUnread) {
+        end_connection();
+    }
     let arguments = match Arguments::of(request).await {
         Ok(arguments) => arguments,
         Err(reason) => return refusal(Refusal::bad(&reason)),
     };
-    let fault = state.take_fault(method, arguments.chat());
-    carry_out(&state, fault, method, &arguments).await
+    let fault = state.take_fault(method, arguments.chat()).or(drawn);
+    tokio::select! {
+        response = carry_out(&state, fault.unwrap_or(Fault::None), method, &arguments) => response,
+        () = state.left() => end_connection(),
+    }
 }
 
 /// `/file/botTOKEN/PATH`: the path is the file's id.
@@ -74,11 +81,11 @@ pub(super) async fn file(
     Shared(state): Shared<Arc<State>>,
     Path((_bot, path)): Path<(String, String)>,
 ) -> Response {
-    let fault = state.take_fault("file", None);
-    let bytes = state.lock().files.get(&path).cloned();
-    if fault != Fault::None {
+    let drawn = state.note_call("file");
+    if let Some(fault) = state.take_fault("file", None).or(drawn) {
         return carry_out(&state, fault, "file", &Arguments::default()).await;
     }
+    let bytes = state.lock().files.get(&path).cloned();
     match bytes {
         Some(bytes) => bytes.into_response(),
         None => refusal(Refusal(404, "Not Found".to_owned(), Value::Null)),
@@ -114,14 +121,14 @@ async fn carry_out(state: &Arc<State>, fault: Fault, method: &str, arguments: &A
             answer(state, method, arguments).await;
             (StatusCode::OK, "{\"ok\":tr").into_response()
         }
-        Fault::DropBefore => dropped(""),
+        Fault::DropUnread | Fault::DropBefore => end_connection(),
         Fault::DropAfter => {
             answer(state, method, arguments).await;
-            dropped("")
+            end_connection()
         }
         Fault::CutAnswer => {
             answer(state, method, arguments).await;
-            dropped("{\"ok\":true,\"result\":{\"message_id\":1")
+            cut("{\"ok\":true,\"result\":{\"message_id\":1")
         }
         Fault::Delay(milliseconds) => {
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
@@ -139,13 +146,19 @@ async fn carry_out(state: &Arc<State>, fault: Fault, method: &str, arguments: &A
     }
 }
 
-/// The connection ends after these first bytes of the body; before any, the server can only end the connection.
-fn dropped(sent: &'static str) -> Response {
-    let first = (!sent.is_empty()).then(|| Ok(Bytes::from_static(sent.as_bytes())));
-    let failing = futures::stream::iter(first).chain(futures::stream::once(async {
+/// Ends the connection without a byte of an answer: its task unwinds as in a panic, but says nothing. Handlers have no other
+/// way not to answer.
+fn end_connection() -> ! {
+    std::panic::resume_unwind(Box::new("told to end the connection"))
+}
+
+/// The connection ends after these first bytes of the body.
+fn cut(sent: &'static str) -> Response {
+    let first = futures::stream::once(async move { Ok(Bytes::from_static(sent.as_bytes())) });
+    let failing = first.chain(futures::stream::once(async {
         // So that what came before is on its way.
         tokio::time::sleep(Duration::from_millis(5)).await;
-        Err::<Bytes, _>(std::io::Error::other("told to drop the connection"))
+        Err::<Bytes, _>(std::io::Error::other("told to cut the answer"))
     }));
     Body::from_stream(failing).into_response()
 }

@@ -26,9 +26,11 @@ pub enum Fault {
     BadGateway,
     /// 200 with what is no JSON. The call is carried out.
     Garbage,
-    /// The connection ends without an answer; the call is not carried out.
+    /// The connection ends before the request's body is read. Plan it for no chat: which one it is stands in the body.
+    DropUnread,
+    /// The connection ends without a byte of an answer; the call was read and is not carried out.
     DropBefore,
-    /// The connection ends without an answer; the call is carried out.
+    /// The connection ends without a byte of an answer; the call is carried out.
     DropAfter,
     /// The connection ends in the middle of the answer; the call is carried out.
     CutAnswer,

@@ -21,6 +21,10 @@ pub(super) struct State {
     pub(super) sent: broadcast::Sender<Event>,
     /// Counts the releases of held calls.
     pub(super) releases: watch::Sender<u64>,
+    /// Whether it is to be reached.
+    pub(super) reachable: watch::Sender<bool>,
+    /// Whether its port is listened on.
+    pub(super) listening: watch::Sender<bool>,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -71,6 +75,8 @@ impl State {
             changed: Notify::new(),
             sent: broadcast::channel(1024).0,
             releases: watch::Sender::default(),
+            reachable: watch::Sender::new(true),
+            listening: watch::Sender::new(true),
             shutdown,
         }
     }
@@ -93,23 +99,35 @@ impl State {
         let _ = self.sent.send(event);
     }
 
-    /// Notes the call; gives the fault planned for it.
-    pub(super) fn take_fault(&self, method: &str, chat: Option<i64>) -> Fault {
+    /// Notes a call of which only the method is known. Gives the fault that it has if none is planned for its chat:
+    /// [`Fault::DropUnread`] if that is planned, or one of the mix.
+    pub(super) fn note_call(&self, method: &str) -> Option<Fault> {
         let mut inner = self.lock();
         *inner.calls.entry(method.to_owned()).or_default() += 1;
-        let place = inner.faults.iter().position(|planned| planned.fits(method, chat));
+        let place = inner.faults.iter().position(|planned| planned.fits(method, None));
         if let Some(place) = place
-            && let Some(planned) = inner.faults.get_mut(place)
+            && inner.faults.get(place)?.fault == Fault::DropUnread
         {
-            let fault = planned.fault;
-            planned.times = planned.times.saturating_sub(1);
-            if planned.times == 0 {
-                inner.faults.remove(place);
-            }
-            return fault;
+            return inner.use_fault(place);
         }
         let mixer = inner.mixer.as_mut().filter(|_| method == "sendMessage");
-        mixer.and_then(Mixer::draw).unwrap_or(Fault::None)
+        mixer.and_then(Mixer::draw)
+    }
+
+    /// The fault planned for the call.
+    pub(super) fn take_fault(&self, method: &str, chat: Option<i64>) -> Option<Fault> {
+        let mut inner = self.lock();
+        let place = inner
+            .faults
+            .iter()
+            .position(|planned| planned.fits(method, chat))?;
+        inner.use_fault(place)
+    }
+
+    /// Until the stub is to be reached no more.
+    pub(super) async fn left(&self) {
+        // Its sender lives as long as this.
+        let _ = self.reachable.subscribe().wait_for(|reachable| !reachable).await;
     }
 
     /// Waits for the next release.
@@ -132,6 +150,16 @@ impl State {
 }
 
 impl Inner {
+    fn use_fault(&mut self, place: usize) -> Option<Fault> {
+        let planned = self.faults.get_mut(place)?;
+        let fault = planned.fault;
+        planned.times = planned.times.saturating_sub(1);
+        if planned.times == 0 {
+            self.faults.remove(place);
+        }
+        Some(fault)
+    }
+
     pub(super) fn next_message_id(&mut self) -> i64 {
         self.last_message_id += 1;
         self.last_message_id

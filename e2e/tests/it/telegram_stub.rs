@@ -7,6 +7,8 @@ use axum::http::HeaderMap;
 use axum::routing::post;
 use e2e::telegram_stub::{AttachmentKind, Fault, PlannedFault, TelegramStub};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -228,39 +230,89 @@ async fn a_held_call_is_carried_out_before_or_after_as_planned_and_not_for_a_cal
     assert_eq!(stub.texts(42), ["after", "before"]);
 }
 
+/// How far a call got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Got {
+    Nothing,
+    Connection,
+    Start(u16),
+    Answer(u16),
+}
+
 #[tokio::test]
 async fn each_fault_looks_to_the_caller_as_it_does_at_telegram() {
     let stub = stub().await;
     let url = format!("{}/bot1:x/sendMessage", stub.url());
-    let client = reqwest::Client::builder()
-        .pool_max_idle_per_host(0)
-        .build()
-        .unwrap();
-    for (fault, status, kept) in [
-        (Fault::None, Some(200), 1),
-        (Fault::TooManyRequests(7), Some(429), 0),
-        (Fault::Conflict, Some(409), 0),
-        (Fault::BadGateway, Some(502), 0),
-        (Fault::Garbage, Some(200), 1),
-        (Fault::DropBefore, None, 0),
-        (Fault::DropAfter, None, 1),
-        (Fault::CutAnswer, None, 1),
-    ] {
-        stub.fault(PlannedFault::of_messages(fault, 1).to_chat(42));
-        let before = stub.texts(42).len();
-        let answer = client
-            .post(&url)
-            .json(&json!({"chat_id": 42, "text": "x"}))
-            .send()
-            .await;
-        let got = match answer {
-            Err(_) => None,
+    // One with connections that are used again, as a bot's are.
+    let clients = [usize::MAX, 0].map(|idle| {
+        let client = reqwest::Client::builder().pool_max_idle_per_host(idle);
+        client.build().unwrap()
+    });
+    let send = async |client: &reqwest::Client| {
+        let message = json!({"chat_id": 42, "text": "x"});
+        match client.post(&url).json(&message).send().await {
+            Err(error) if error.is_connect() => Got::Nothing,
+            Err(_) => Got::Connection,
             Ok(answer) => {
                 let status = answer.status().as_u16();
-                answer.bytes().await.ok().map(|_| status)
+                let body = answer.bytes().await;
+                body.map_or(Got::Start(status), |_| Got::Answer(status))
             }
-        };
-        assert_eq!((got, stub.texts(42).len() - before), (status, kept), "{fault:?}");
+        }
+    };
+    for (fault, expected, kept) in [
+        (Fault::None, Got::Answer(200), 1),
+        (Fault::TooManyRequests(7), Got::Answer(429), 0),
+        (Fault::Conflict, Got::Answer(409), 0),
+        (Fault::BadGateway, Got::Answer(502), 0),
+        (Fault::Garbage, Got::Answer(200), 1),
+        (Fault::DropUnread, Got::Connection, 0),
+        (Fault::DropBefore, Got::Connection, 0),
+        (Fault::DropAfter, Got::Connection, 1),
+        (Fault::CutAnswer, Got::Start(200), 1),
+    ] {
+        for client in &clients {
+            stub.fault(PlannedFault::of_messages(fault, 1));
+            let before = stub.texts(42).len();
+            let got = send(client).await;
+            assert_eq!(
+                (got, stub.texts(42).len() - before),
+                (expected, kept),
+                "{fault:?}"
+            );
+        }
+    }
+    for client in &clients {
+        stub.leave().await;
+        assert_eq!(send(client).await, Got::Nothing);
+        stub.come_back().await;
+        assert_eq!(send(client).await, Got::Answer(200));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_ends_before_or_after_the_body_is_read_as_planned() {
+    let stub = stub().await;
+    let (head, body) = (
+        "POST /bot1:x/sendMessage HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 25\r\n\r\n",
+        r#"{"chat_id":42,"text":"x"}"#,
+    );
+    for (fault, is_read) in [(Fault::DropUnread, false), (Fault::DropBefore, true)] {
+        stub.fault(PlannedFault::of_messages(fault, 1));
+        let mut connection = TcpStream::connect(stub.url().strip_prefix("http://").unwrap())
+            .await
+            .unwrap();
+        connection.write_all(head.as_bytes()).await.unwrap();
+        if is_read {
+            until("the head is read", || stub.calls("sendMessage") == 2).await;
+            assert_eq!(stub.faults_to_come().len(), 1, "it waits for the body");
+            connection.write_all(body.as_bytes()).await.unwrap();
+        }
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(PATIENCE, connection.read_to_end(&mut answer)).await;
+        // Whether it ended in order does not matter.
+        let _ = ended.expect("the connection ends");
+        assert_eq!((answer, stub.faults_to_come()), (vec![], vec![]), "{fault:?}");
     }
 }
 
