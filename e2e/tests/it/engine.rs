@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use e2e::feed::Load;
+use e2e::is_full;
 use service::topics::QUOTES;
 
-use crate::engine_run::{EngineRun, is_full};
+use crate::engine_run::EngineRun;
 use crate::system::beside_others;
 
 /// Longer than the session timeout of 8 s: the group goes on without the paused one.

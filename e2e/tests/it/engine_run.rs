@@ -23,11 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// after a minute, must not go unseen.
 const STALL: Duration = Duration::from_secs(55);
 
-/// The sizes that show the promises take half an hour; smaller ones take part in `make test`.
-pub(crate) fn is_full() -> bool {
-    std::env::var("E2E_FULL").is_ok_and(|full| full == "1")
-}
-
 /// Alert systems alone, as processes on a real Kafka, fed with quotes and rule changes.
 pub(crate) struct EngineRun {
     // Dropped in this order: instances before their server.

@@ -1,7 +1,8 @@
 //! `kill -9` of the notifier at each step between an alert and its delivery, written down: nothing is lost, nothing comes
 //! twice but what nobody can know, and the order stays.
 
-use crate::engine_run::is_full;
+use e2e::is_full;
+
 use crate::notifier_run::{NotifierRun, Step};
 use crate::system;
 
