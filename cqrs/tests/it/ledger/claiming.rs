@@ -2,18 +2,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cqrs::DeliveryKind::{self, BackInRange, Breach, CameAndWent};
+use cqrs::DeliveryKind::{self, BackInRange, Breach, CameAndWent, Reminder};
 use cqrs::DeliveryStatus::{Planned, Sending, Sent, Superseded, Undeliverable};
 use cqrs::Outcome;
 use cqrs::domain::{ChatId, Side, UserId};
 
-use super::{Stage, limits, said, sent, undeliverable};
+use super::{INTERVAL, Stage, limits, said, sent, undeliverable};
 use crate::support::Db;
 
 on_both_databases! {
     what_waits_for_a_user_is_claimed_together_and_nothing_more_until_it_is_sent,
     instances_together_send_each_message_once_and_in_order,
     a_claim_that_runs_out_is_taken_over_and_counted_as_ambiguous,
+    news_goes_before_returns_and_reminders_of_others_that_were_due_first,
     a_message_that_is_tried_again_holds_up_only_its_user,
     a_return_is_told_only_to_those_who_were_told_of_the_breach,
     a_chat_moves_unless_the_new_one_is_taken,
@@ -168,6 +169,37 @@ async fn a_claim_that_runs_out_is_taken_over_and_counted_as_ambiguous(db: Db) {
         (delivery.status, delivery.attempts, delivery.ambiguous_sends),
         (Sent, 2, 1)
     );
+}
+
+async fn news_goes_before_returns_and_reminders_of_others_that_were_due_first(db: Db) {
+    let stage = Stage::set(db).await;
+    let reminded = stage.caller;
+    let [back, out] = [
+        stage.db.user("bob@example.org").await,
+        stage.db.user("eve@example.org").await,
+    ];
+    let rule_back = stage.db.rule(back, "AAPL").await;
+    let rule_out = stage.db.rule(out, "AAPL").await;
+    for breach in [
+        stage.change(1, Side::Above),
+        stage.change_of(&rule_back, 1, Side::Above),
+    ] {
+        stage.fold(&[breach], 0).await;
+        stage.send(0).await;
+    }
+    let due = INTERVAL.as_secs();
+    assert_eq!(stage.check(due).await.reminders, 2);
+    stage
+        .fold(&[stage.change_of(&rule_back, 2, Side::In)], due + 1)
+        .await;
+    stage
+        .fold(&[stage.change_of(&rule_out, 1, Side::Above)], due + 2)
+        .await;
+    for (caller, kind) in [(out, Breach), (back, BackInRange), (reminded, Reminder)] {
+        let claimed = stage.ledger.claim("one", stage.at(due + 3), limits(1)).await;
+        let claimed = claimed.unwrap().remove(0);
+        assert_eq!((claimed.user_id, said(&claimed)), (caller.0, vec![(kind, 1)]));
+    }
 }
 
 async fn a_message_that_is_tried_again_holds_up_only_its_user(db: Db) {
