@@ -219,6 +219,30 @@ fn a_jump_names_both_sides() {
 }
 
 #[test]
+fn a_jump_upwards_names_both_sides() {
+    let jump = MessageFacts {
+        side: Side::Above,
+        told_side: Side::Below,
+        ..facts(DeliveryKind::Jump)
+    };
+    assert_snapshot!(both(&[jump], as_it_is), @"
+    ▲ <b>AAPL</b> jumped from below your range to above 200.50
+    Price 201.30 USD, 0.40% above your high threshold
+    Quote of 15:30:00 CET, delivered in 1.2 s
+    Note: <i>sell *half* &lt;now&gt;</i>
+    [Snooze 1h] [Until back]
+    [Edit] [Chart]
+    ---
+    ▲ <b>AAPL</b> è saltato da sotto il tuo intervallo a sopra 200,50
+    Prezzo 201,30 USD, 0,40% sopra la tua soglia superiore
+    Quotazione: 15:30:00 CET, consegnata in 1,2 s
+    Nota: <i>sell *half* &lt;now&gt;</i>
+    [Silenzia 1h] [Fino al rientro]
+    [Modifica] [Grafico]
+    ");
+}
+
+#[test]
 fn a_reminder_gives_duration_and_peak() {
     let reminder = MessageFacts {
         side: Side::Above,
@@ -373,13 +397,4 @@ fn a_feed_that_stops_and_comes_back_is_told() {
     Sono mancati per 12 min 5 s.
     Nota: <i>sell *half* &lt;now&gt;</i>
     ");
-}
-
-#[test]
-fn a_message_that_may_have_come_before_says_so() {
-    let html = both(&[facts(DeliveryKind::Breach)], |message| {
-        message.may_be_repeat = true
-    });
-    assert!(html.contains("\n(may be a repeat: I could not learn whether it reached you)"));
-    assert!(html.contains("\n(potrebbe essere una ripetizione: non ho saputo se ti è arrivato)"));
 }
