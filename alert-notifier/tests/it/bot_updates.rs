@@ -168,7 +168,11 @@ async fn telegram_may_call_instead_and_has_to_show_the_secret() {
     assert!(ask(&stage, 42, "/set 5m").await.contains("every 5m"));
     assert_eq!(stage.telegram.calls("getUpdates"), 0);
 
-    let client = reqwest::Client::new();
+    // Calls that are refused unread end their connections.
+    let client = reqwest::Client::builder()
+        .pool_max_idle_per_host(0)
+        .build()
+        .unwrap();
     let update = json!({"update_id": 5_000, "message": {"message_id": 1, "date": 1, "text": "/unset",
         "chat": {"id": 42, "first_name": "Ada", "type": "private"}, "from": {"id": 42, "is_bot": false, "first_name": "Ada"}}});
     let call = async |shown: Option<&str>, body: String, path: &str| {
@@ -212,7 +216,7 @@ async fn telegram_may_call_instead_and_has_to_show_the_secret() {
 }
 
 /// Nobody listens there now.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap()
 }
