@@ -12,14 +12,14 @@ async fn a_notifier_killed_at_any_step_of_a_delivery_tells_everything_once_and_i
 {
     let _turn = system::one_at_a_time().await;
     let rounds = if is_full() { 10 } else { 1 };
-    let mut run = NotifierRun::start().await;
+    let mut run = NotifierRun::start(rounds).await;
     for step in Step::ALL {
         for _ in 0..rounds {
             run.kill_at(step).await;
         }
     }
-    run.all_breaches_are_told().await;
-    run.compare_breaches();
+    run.all_news_are_told().await;
+    run.compare_news();
     run.remind_everybody(rounds).await;
     run.everything_is_back_in_range().await;
     run.compare_all().await;
