@@ -136,7 +136,12 @@ async fn what_is_due_at_once_comes_in_one_message() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_wrong_for_a_while_is_sent_in_the_end() {
-    for (fault, copies, ambiguous) in [
+    let stage = Stage::set().await;
+    let notifier = stage.start();
+    let mut users = Vec::new();
+    for (chat, (fault, copies, ambiguous)) in (1..).zip([
+        // First, while nobody else sends: which chat it is for is not known when it happens.
+        (Fault::DropUnread, 1, 1),
         (Fault::TooManyRequests(1), 1, 0),
         (Fault::BadGateway, 1, 1),
         (Fault::DropBefore, 1, 1),
@@ -148,18 +153,50 @@ async fn what_goes_wrong_for_a_while_is_sent_in_the_end() {
         // Longer than a request may take.
         (Fault::HoldBefore, 1, 1),
         (Fault::HoldAfter, 2, 1),
-    ] {
-        let stage = Stage::set().await;
-        let (caller, rule) = stage.user("ada@example.org", Some(42)).await;
-        stage.telegram.fault(PlannedFault::of_messages(fault, 1));
-        let notifier = stage.start();
+    ]) {
+        let (caller, rule) = stage.user(&format!("user{chat}@example.org"), Some(chat)).await;
+        stage.plan_fault(fault, chat);
         stage.alert(&rule, 1, Side::Above).await;
+        wait_for("the fault to happen", async || {
+            stage.telegram.faults_to_come().is_empty().then_some(())
+        })
+        .await;
+        users.push((chat, caller, fault, copies, ambiguous));
+    }
+    for (chat, caller, fault, copies, ambiguous) in users {
         let delivery = first_ended(&stage, caller).await;
-        notifier.stop().await;
         assert_eq!(delivery.status, DeliveryStatus::Sent, "{fault:?}: {delivery:?}");
         assert_eq!(delivery.ambiguous_sends, ambiguous, "{fault:?}");
-        assert_eq!(stage.telegram.texts(42).len(), copies, "{fault:?}");
+        assert_eq!(stage.telegram.texts(chat).len(), copies, "{fault:?}");
     }
+    notifier.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_surely_did_not_arrive_because_nobody_was_there_is_sent_once_and_is_no_repeat() {
+    let stage = Stage::set().await;
+    let (caller, rule) = stage.user("ada@example.org", Some(42)).await;
+    stage.telegram.leave().await;
+    let notifier = stage.start();
+    stage.alert(&rule, 1, Side::Above).await;
+    let reason = wait_for("a second try in vain", async || {
+        let first = deliveries(&stage, caller).await.into_iter().next()?;
+        first.reason.filter(|_| first.attempts > 1)
+    })
+    .await;
+    assert!(reason.starts_with("the messenger can't be reached: "), "{reason}");
+    stage.telegram.come_back().await;
+    let delivery = first_ended(&stage, caller).await;
+    notifier.stop().await;
+    assert_eq!(
+        (delivery.status, delivery.ambiguous_sends),
+        (DeliveryStatus::Sent, 0)
+    );
+    let texts = stage.telegram.texts(42);
+    assert!(
+        texts.len() == 1 && !texts[0].contains("may be a repeat"),
+        "{texts:?}"
+    );
 }
 
 /// The user's messages, once there are so many and all have ended.
@@ -178,9 +215,7 @@ async fn what_can_never_arrive_ends_with_its_reason_and_holds_nothing_up() {
     let stage = Stage::set().await;
     let (unlinked, unlinked_rule) = stage.user("bob@example.org", None).await;
     let (lost, lost_rule) = stage.user("eve@example.org", Some(44)).await;
-    stage
-        .telegram
-        .fault(PlannedFault::of_messages(Fault::ChatNotFound, 1).to_chat(44));
+    stage.plan_fault(Fault::ChatNotFound, 44);
     let notifier = stage.start();
     // Not told of the breach, so not told of its end; told of the next.
     for (offset, side) in [(1, Side::Above), (2, Side::In), (3, Side::Below)] {

@@ -9,7 +9,7 @@ use cqrs::domain::{
     Timestamp,
 };
 use cqrs::{Caller, LedgerChange, Limits, Store, UserEdit};
-use e2e::telegram_stub::TelegramStub;
+use e2e::telegram_stub::{Fault, PlannedFault, TelegramStub};
 use service::codec::encode_alert;
 use service::config::{DatabaseArgs, KafkaArgs};
 use service::kafka::{EmbeddedBroker, Kafka, Outgoing, Producer};
@@ -208,6 +208,16 @@ impl Stage {
             trace: None,
         };
         self.producer.send(record).await.unwrap().wait().await.unwrap();
+    }
+
+    /// The next message to the chat goes wrong; to any, if it goes wrong before its chat is known.
+    pub(crate) fn plan_fault(&self, fault: Fault, chat: i64) {
+        let planned = PlannedFault::of_messages(fault, 1);
+        self.telegram.fault(if fault == Fault::DropUnread {
+            planned
+        } else {
+            planned.to_chat(chat)
+        });
     }
 
     /// First lines of what the chat got, once there are `count`.
