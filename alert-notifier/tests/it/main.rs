@@ -16,6 +16,7 @@ mod bot_updates;
 mod deliveries;
 mod deliveries_fairness;
 mod deliveries_many;
+mod deliveries_outage;
 mod feeds;
 mod intake;
 mod secrets;
