@@ -134,10 +134,8 @@ impl NotifierRun {
     pub(crate) async fn kill_at(&mut self, step: Step) {
         self.notifier.ready(PATIENCE).await.unwrap();
         // The database lets go of what a killed notifier waited for when it sees that nobody is there to answer.
-        self.until("nobody of before waits any more", |run| {
-            !run.somebody_waits_for("")
-        })
-        .await;
+        self.until("nobody of before waits any more", |run| run.waiting_for("") == 0)
+            .await;
         let user = self.user(step, Side::Above).await;
         match step {
             Step::Consumed => {
