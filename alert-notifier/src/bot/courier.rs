@@ -30,7 +30,7 @@ use crate::text::rich::Text;
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// How long its user may be told that it took longer.
 const EXCUSE_LIMIT: Duration = Duration::from_secs(10);
-/// How often an answer is sent that does not get through.
+/// How often an answer is sent, or a message changed, that does not get through.
 const TRIES: u32 = 3;
 /// Longest that Telegram's "too many" is waited for: its user would write again by then.
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
@@ -67,8 +67,13 @@ impl Courier {
         match handled {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
+                let refused = matches!(error, RequestError::Api(_));
                 let error = reason(&error);
                 tracing::warn!(error, "an answer did not reach its user");
+                // Perhaps a picture that Telegram does not take: a few words it may.
+                if refused {
+                    self.excuse(incoming, refusals::broken).await;
+                }
             }
             Err(_) => {
                 tracing::warn!("an update took too long and was given up");
@@ -217,8 +222,17 @@ impl Courier {
             tracing::debug!(error, "a pressed button could not be acknowledged");
         }
         match (press.change, message) {
-            (Some(change), Some(message)) => self.change(chat, message.id, &change).await?,
-            // Telegram does not let go of messages that it does not know any more: what was to be seen there comes anew.
+            (Some(change), Some(message)) => match (self.change(chat, message.id, &change).await, change) {
+                (Err(RequestError::Api(_)), Change::Message(text, keyboard)) => {
+                    self.send_all(chat, &[Reply::Text { text, keyboard }]).await?;
+                }
+                // The notice has said what was done.
+                (Err(RequestError::Api(_)), Change::Buttons(_)) => {
+                    tracing::debug!("buttons could not be changed");
+                }
+                (changed, _) => changed?,
+            },
+            // What was to be seen in a message that Telegram does not know or change any more comes anew.
             (Some(Change::Message(text, keyboard)), None) => {
                 self.send_all(chat, &[Reply::Text { text, keyboard }]).await?;
             }
@@ -247,6 +261,23 @@ impl Courier {
     }
 
     async fn change(&self, chat: ChatId, message: MessageId, change: &Change) -> Result<(), RequestError> {
+        let mut tries = 1;
+        while let Err(error) = self.try_change(chat, message, change).await {
+            let Some(wait) = wait_after(&error, tries) else {
+                return Err(error);
+            };
+            tokio::time::sleep(wait).await;
+            tries += 1;
+        }
+        Ok(())
+    }
+
+    async fn try_change(
+        &self,
+        chat: ChatId,
+        message: MessageId,
+        change: &Change,
+    ) -> Result<(), RequestError> {
         self.turn(chat).await;
         let to = Recipient::from(teloxide::types::ChatId(chat.get()));
         let changed = match change {
@@ -275,20 +306,11 @@ impl Courier {
     async fn send_all(&self, chat: ChatId, replies: &[Reply]) -> Result<(), RequestError> {
         for reply in replies {
             let mut tries = 1;
-            self.turn(chat).await;
             while let Err(error) = self.send(chat, reply).await {
-                let wait = match &error {
-                    RequestError::RetryAfter(wait) => wait.duration(),
-                    RequestError::Network(_) | RequestError::InvalidJson { .. } => Duration::from_secs(1),
-                    RequestError::Api(_) | RequestError::MigrateToChatId(_) | RequestError::Io(_) => {
-                        return Err(error);
-                    }
-                };
-                if tries >= TRIES || wait > LONGEST_WAIT {
+                let Some(wait) = wait_after(&error, tries) else {
                     return Err(error);
-                }
+                };
                 tokio::time::sleep(wait).await;
-                self.turn(chat).await;
                 tries += 1;
             }
         }
@@ -296,6 +318,7 @@ impl Courier {
     }
 
     async fn send(&self, chat: ChatId, reply: &Reply) -> Result<(), RequestError> {
+        self.turn(chat).await;
         let to = teloxide::types::ChatId(chat.get());
         match reply {
             Reply::Text { text, keyboard } => {
@@ -345,6 +368,16 @@ impl Courier {
         }
         Ok(())
     }
+}
+
+/// How long to wait before the next try. None: there is none.
+fn wait_after(error: &RequestError, tries: u32) -> Option<Duration> {
+    let wait = match error {
+        RequestError::RetryAfter(wait) => wait.duration(),
+        RequestError::Network(_) | RequestError::InvalidJson { .. } => Duration::from_secs(1),
+        RequestError::Api(_) | RequestError::MigrateToChatId(_) | RequestError::Io(_) => return None,
+    };
+    (tries < TRIES && wait <= LONGEST_WAIT).then_some(wait)
 }
 
 /// A file that a request came with.

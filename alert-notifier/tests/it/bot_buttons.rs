@@ -3,6 +3,7 @@ use cqrs::domain::{RuleId, Side, Snooze};
 use e2e::telegram_stub::{Fault, PlannedFault, SentMessage};
 
 use crate::bot::{answer_after, ask};
+use crate::bot_conversation::record;
 use crate::stage::{Stage, wait_for};
 
 /// The chat's newest message.
@@ -317,4 +318,39 @@ async fn old_buttons(stage: &Stage, deleted: RuleId) {
             .then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_telegram_does_not_take_is_said_in_another_way() {
+    let stage = Stage::set().await;
+    stage.user("ada@example.org", Some(42)).await;
+    record(&stage, "AAPL", "187.23").await;
+    let notifier = stage.start();
+    let fault = |fault, method: &str| {
+        stage
+            .telegram
+            .fault(PlannedFault::of_messages(fault, 1).of_method(method));
+    };
+    fault(Fault::ChatNotFound, "sendPhoto");
+    let answer = ask(&stage, 42, "/chart AAPL").await;
+    assert!(answer.starts_with("Something went wrong here."), "{answer}");
+
+    ask(&stage, 42, "/list").await;
+    let list = newest(&stage, 42).message_id;
+    fault(Fault::TooManyRequests(1), "editMessageText");
+    press(&stage, list, "1 Pause").await;
+    wait_for("the list to change in the end", async || {
+        let text = stage.telegram.message(list)?.text;
+        text.contains("paused").then_some(())
+    })
+    .await;
+    fault(Fault::ChatNotFound, "editMessageText");
+    let before = stage.telegram.texts(42).len();
+    press(&stage, list, "1 Resume").await;
+    let anew = answer_after(&stage, 42, before, "1 Resume").await;
+    assert!(
+        anew.starts_with("Your rules") && !anew.contains("paused"),
+        "{anew}"
+    );
+    notifier.stop().await;
 }

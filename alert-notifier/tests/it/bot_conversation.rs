@@ -136,7 +136,7 @@ async fn every_command_is_answered_in_english_and_in_italian() {
     }
 }
 
-async fn record(stage: &Stage, ticker: &str, price: &str) {
+pub(crate) async fn record(stage: &Stage, ticker: &str, price: &str) {
     let now = Timestamp::now().minus(Duration::from_secs(2));
     let quote = Quote {
         ticker: ticker.parse().unwrap(),
