@@ -6,17 +6,11 @@ use std::time::Duration;
 use cqrs::domain::{ChatId, Language};
 use cqrs::{Ledger, Pace};
 use teloxide::net::Download as _;
-use teloxide::payloads::{
-    AnswerCallbackQuerySetters as _, EditMessageReplyMarkupSetters as _, EditMessageTextSetters as _,
-    SendDocumentSetters as _, SendMessageSetters as _, SendPhotoSetters as _,
-};
 use teloxide::prelude::Requester as _;
-use teloxide::types::{
-    CallbackQueryId, ForceReply, InlineKeyboardButton, InlineKeyboardMarkup, InputFile, LinkPreviewOptions,
-    MessageId, ParseMode, Recipient, ReplyMarkup,
-};
-use teloxide::{ApiError, Bot, RequestError};
+use teloxide::types::CallbackQueryId;
+use teloxide::{Bot, RequestError};
 
+use super::channel::Channel;
 use super::command::{Written, read};
 use super::incoming::{Document, Incoming, Message, What};
 use super::reply::{Change, Press, Reply};
@@ -30,10 +24,6 @@ use crate::text::rich::Text;
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// How long its user may be told that it took longer.
 const EXCUSE_LIMIT: Duration = Duration::from_secs(10);
-/// How often an answer is sent, or a message changed, that does not get through.
-const TRIES: u32 = 3;
-/// Longest that Telegram's "too many" is waited for: its user would write again by then.
-const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// Largest file with rules: 10,000 of them take less.
 const MAX_FILE: u64 = 1_024 * 1_024;
 
@@ -44,19 +34,16 @@ pub(crate) struct Courier {
     /// The bot's name.
     me: String,
     desk: Desk,
-    /// Answers take their places in the same stream as alerts.
-    ledger: Ledger,
-    pace: Pace,
+    channel: Channel,
 }
 
 impl Courier {
-    pub(crate) const fn new(bot: Bot, me: String, desk: Desk, ledger: Ledger, pace: Pace) -> Self {
+    pub(crate) fn new(bot: Bot, me: String, desk: Desk, ledger: Ledger, pace: Pace) -> Self {
         Self {
+            channel: Channel::new(bot.clone(), ledger, pace),
             bot,
             me,
             desk,
-            ledger,
-            pace,
         }
     }
 
@@ -103,7 +90,7 @@ impl Courier {
     async fn excuse(&self, incoming: &Incoming, text: fn(Language) -> Text) {
         let told = tokio::time::timeout(EXCUSE_LIMIT, async {
             let text = text(self.desk.language(incoming).await);
-            self.send_all(incoming.chat, &[text.into()]).await
+            self.channel.send_all(incoming.chat, &[text.into()]).await
         });
         match told.await {
             Ok(Ok(())) => {}
@@ -128,7 +115,7 @@ impl Courier {
                     Fetched::File(file) => self.desk.answer(incoming, &request, Some(&file)).await,
                     Fetched::Refused(reply) => vec![reply],
                 };
-                self.send_all(incoming.chat, &replies).await
+                self.channel.send_all(incoming.chat, &replies).await
             }
             What::Pressed { query, data, message } => {
                 let none = Keyboard::none();
@@ -139,7 +126,8 @@ impl Courier {
             What::Edited(text) => match read(text, &self.me) {
                 Written::Command(..) | Written::Unknown(_) => {
                     let language = self.desk.language(incoming).await;
-                    self.send_all(incoming.chat, &[refusals::edited(language).into()])
+                    self.channel
+                        .send_all(incoming.chat, &[refusals::edited(language).into()])
                         .await
                 }
                 Written::ForAnother | Written::Plain => Ok(()),
@@ -148,14 +136,15 @@ impl Courier {
                 // A group's members would all see, and change, what is one user's.
                 Written::Command(..) => {
                     let language = incoming.language.unwrap_or_default();
-                    self.send_all(incoming.chat, &[refusals::private_only(language).into()])
+                    self.channel
+                        .send_all(incoming.chat, &[refusals::private_only(language).into()])
                         .await
                 }
                 Written::ForAnother | Written::Unknown(_) | Written::Plain => Ok(()),
             },
             What::PressedElsewhere(query) => {
                 let notice = refusals::old_button(incoming.language.unwrap_or_default());
-                self.notice(query, notice).await
+                self.channel.notice(query, notice).await
             }
         }
     }
@@ -217,167 +206,35 @@ impl Courier {
         press: Press,
     ) -> Result<(), RequestError> {
         // Of a query that is too old for a notice, everything else is done all the same.
-        if let Err(error) = self.notice(query, &press.notice).await {
+        if let Err(error) = self.channel.notice(query, &press.notice).await {
             let error = reason(&error);
             tracing::debug!(error, "a pressed button could not be acknowledged");
         }
         match (press.change, message) {
-            (Some(change), Some(message)) => match (self.change(chat, message.id, &change).await, change) {
-                (Err(RequestError::Api(_)), Change::Message(text, keyboard)) => {
-                    self.send_all(chat, &[Reply::Text { text, keyboard }]).await?;
+            (Some(change), Some(message)) => {
+                match (self.channel.change(chat, message.id, &change).await, change) {
+                    (Err(RequestError::Api(_)), Change::Message(text, keyboard)) => {
+                        self.channel
+                            .send_all(chat, &[Reply::Text { text, keyboard }])
+                            .await?;
+                    }
+                    // The notice has said what was done.
+                    (Err(RequestError::Api(_)), Change::Buttons(_)) => {
+                        tracing::debug!("buttons could not be changed");
+                    }
+                    (changed, _) => changed?,
                 }
-                // The notice has said what was done.
-                (Err(RequestError::Api(_)), Change::Buttons(_)) => {
-                    tracing::debug!("buttons could not be changed");
-                }
-                (changed, _) => changed?,
-            },
+            }
             // What was to be seen in a message that Telegram does not know or change any more comes anew.
             (Some(Change::Message(text, keyboard)), None) => {
-                self.send_all(chat, &[Reply::Text { text, keyboard }]).await?;
+                self.channel
+                    .send_all(chat, &[Reply::Text { text, keyboard }])
+                    .await?;
             }
             (Some(Change::Buttons(_)) | None, _) => {}
         }
-        self.send_all(chat, &press.replies).await
+        self.channel.send_all(chat, &press.replies).await
     }
-
-    async fn notice(&self, query: &CallbackQueryId, notice: &str) -> Result<(), RequestError> {
-        let answer = self.bot.answer_callback_query(query.clone());
-        if notice.is_empty() {
-            answer.await?;
-        } else {
-            answer.text(notice).await?;
-        }
-        Ok(())
-    }
-
-    /// Waits for a place in the messenger's stream.
-    async fn turn(&self, chat: ChatId) {
-        match self.ledger.place_for_answer(chat, self.pace).await {
-            Ok(wait) => tokio::time::sleep(wait).await,
-            // Telegram itself says when it is too much.
-            Err(error) => tracing::debug!(%error, "an answer goes without a place in the stream"),
-        }
-    }
-
-    async fn change(&self, chat: ChatId, message: MessageId, change: &Change) -> Result<(), RequestError> {
-        let mut tries = 1;
-        while let Err(error) = self.try_change(chat, message, change).await {
-            let Some(wait) = wait_after(&error, tries) else {
-                return Err(error);
-            };
-            tokio::time::sleep(wait).await;
-            tries += 1;
-        }
-        Ok(())
-    }
-
-    async fn try_change(
-        &self,
-        chat: ChatId,
-        message: MessageId,
-        change: &Change,
-    ) -> Result<(), RequestError> {
-        self.turn(chat).await;
-        let to = Recipient::from(teloxide::types::ChatId(chat.get()));
-        let changed = match change {
-            Change::Buttons(keyboard) => self
-                .bot
-                .edit_message_reply_markup(to, message)
-                .reply_markup(markup(keyboard))
-                .await
-                .map(drop),
-            Change::Message(text, keyboard) => self
-                .bot
-                .edit_message_text(to, message, text.html())
-                .parse_mode(ParseMode::Html)
-                .link_preview_options(no_preview())
-                .reply_markup(markup(keyboard))
-                .await
-                .map(drop),
-        };
-        match changed {
-            // Pressed twice.
-            Err(RequestError::Api(ApiError::MessageNotModified)) => Ok(()),
-            changed => changed,
-        }
-    }
-
-    async fn send_all(&self, chat: ChatId, replies: &[Reply]) -> Result<(), RequestError> {
-        for reply in replies {
-            let mut tries = 1;
-            while let Err(error) = self.send(chat, reply).await {
-                let Some(wait) = wait_after(&error, tries) else {
-                    return Err(error);
-                };
-                tokio::time::sleep(wait).await;
-                tries += 1;
-            }
-        }
-        Ok(())
-    }
-
-    async fn send(&self, chat: ChatId, reply: &Reply) -> Result<(), RequestError> {
-        self.turn(chat).await;
-        let to = teloxide::types::ChatId(chat.get());
-        match reply {
-            Reply::Text { text, keyboard } => {
-                let mut message = self
-                    .bot
-                    .send_message(to, text.html())
-                    .parse_mode(ParseMode::Html)
-                    .link_preview_options(no_preview());
-                if !keyboard.is_empty() {
-                    message = message.reply_markup(markup(keyboard));
-                }
-                message.await?;
-            }
-            Reply::Question { text, placeholder } => {
-                let field = ForceReply::new().input_field_placeholder((*placeholder).to_owned());
-                self.bot
-                    .send_message(to, text.html())
-                    .parse_mode(ParseMode::Html)
-                    .link_preview_options(no_preview())
-                    .reply_markup(ReplyMarkup::ForceReply(field))
-                    .await?;
-            }
-            Reply::Photo {
-                png,
-                caption,
-                keyboard,
-            } => {
-                let file = InputFile::memory(png.clone()).file_name("chart.png");
-                let mut photo = self
-                    .bot
-                    .send_photo(to, file)
-                    .caption(caption.caption_html())
-                    .parse_mode(ParseMode::Html);
-                if !keyboard.is_empty() {
-                    photo = photo.reply_markup(markup(keyboard));
-                }
-                photo.await?;
-            }
-            Reply::File { name, bytes, caption } => {
-                let file = InputFile::memory(bytes.clone()).file_name(*name);
-                self.bot
-                    .send_document(to, file)
-                    .caption(caption.caption_html())
-                    .parse_mode(ParseMode::Html)
-                    .await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// How long to wait before the next try. None: there is none.
-fn wait_after(error: &RequestError, tries: u32) -> Option<Duration> {
-    let wait = match error {
-        RequestError::RetryAfter(wait) => wait.duration(),
-        RequestError::Network(_) | RequestError::InvalidJson { .. } => Duration::from_secs(1),
-        RequestError::Api(_) | RequestError::MigrateToChatId(_) | RequestError::Io(_) => return None,
-    };
-    (tries < TRIES && wait <= LONGEST_WAIT).then_some(wait)
 }
 
 /// A file that a request came with.
@@ -386,22 +243,4 @@ enum Fetched {
     File(Vec<u8>),
     /// It is not read, for this reason.
     Refused(Reply),
-}
-
-fn markup(keyboard: &Keyboard) -> InlineKeyboardMarkup {
-    InlineKeyboardMarkup::new(keyboard.rows().iter().map(|row| {
-        row.iter()
-            .map(|button| InlineKeyboardButton::callback(button.label.clone(), button.action.to_string()))
-            .collect::<Vec<_>>()
-    }))
-}
-
-const fn no_preview() -> LinkPreviewOptions {
-    LinkPreviewOptions {
-        is_disabled: true,
-        url: None,
-        prefer_small_media: false,
-        prefer_large_media: false,
-        show_above_text: false,
-    }
 }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod backlog;
+mod channel;
 mod command;
 mod courier;
 mod incoming;
