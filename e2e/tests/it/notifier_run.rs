@@ -191,12 +191,12 @@ impl NotifierRun {
             }
             Step::Answered => {
                 self.hold_answers(&user, Fault::HoldAfter).await;
-                let lock = self.lock("deliveries where status = 'sending'").await;
+                let rules = [user.rule.id, self.users[self.users.len() - 1].rule.id];
+                let rows = format!("deliveries where rule_id in ('{}', '{}')", rules[0], rules[1]);
+                let lock = self.lock(&rows).await;
                 self.telegram.release();
-                self.until("writing them down waits", |run| {
-                    run.waiting_for("deliveries") == 2
-                })
-                .await;
+                self.until("writing them down waits", |run| run.waiting_for("deliveries") > 1)
+                    .await;
                 self.kill();
                 drop(lock);
             }
@@ -210,6 +210,13 @@ impl NotifierRun {
             }
         }
         self.users.push(user);
+        // What the killed one waited for would be taken for what the next one waits for.
+        self.until("the killed one's statements end", |run| {
+            ["rules", "pacing", "deliveries"]
+                .iter()
+                .all(|table| run.waiting_for(table) == 0)
+        })
+        .await;
         self.notifier.start_again().unwrap();
         self.say(&format!("killed at {step:?}"));
     }
