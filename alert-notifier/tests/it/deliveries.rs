@@ -188,15 +188,11 @@ async fn what_surely_did_not_arrive_because_nobody_was_there_is_sent_once_and_is
     stage.telegram.come_back().await;
     let delivery = first_ended(&stage, caller).await;
     notifier.stop().await;
-    assert_eq!(
-        (delivery.status, delivery.ambiguous_sends),
-        (DeliveryStatus::Sent, 0)
-    );
+    assert_eq!(delivery.status, DeliveryStatus::Sent);
+    assert_eq!(delivery.ambiguous_sends, 0);
     let texts = stage.telegram.texts(42);
-    assert!(
-        texts.len() == 1 && !texts[0].contains("may be a repeat"),
-        "{texts:?}"
-    );
+    assert_eq!(texts.len(), 1);
+    assert!(!texts[0].contains("may be a repeat"), "{texts:?}");
 }
 
 /// The user's messages, once there are so many and all have ended.

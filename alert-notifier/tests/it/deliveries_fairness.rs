@@ -140,7 +140,7 @@ async fn others_do_not_notice_that_one_chat_is_throttled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_share_the_messengers_limits() {
-    let scene = Scene::set(150).await;
+    let scene = Scene::set(90).await;
     let (stage, others) = (&scene.stage, &scene.others);
     let second = stage.start();
     let begun = Timestamp::now();
@@ -150,7 +150,7 @@ async fn instances_share_the_messengers_limits() {
     scene.notifier.stop().await;
     second.stop().await;
     assert_eq!(stage.telegram.too_fast(), 0, "together they were too fast");
-    // No upper bound: machines are shared. 150 at 30 a second, of which some come a little early.
-    assert!(time >= Duration::from_secs(3), "{time:?}");
-    assert_eq!(stage.telegram.messages().len(), 151);
+    // No upper bound: machines are shared. 90 at 30 a second, or at 60 if each took all.
+    assert!(time >= Duration::from_secs(2), "{time:?}");
+    assert_eq!(stage.telegram.messages().len(), 91);
 }
