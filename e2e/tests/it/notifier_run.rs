@@ -133,9 +133,6 @@ impl NotifierRun {
     /// far, and started again.
     pub(crate) async fn kill_at(&mut self, step: Step) {
         self.notifier.ready(PATIENCE).await.unwrap();
-        // The database lets go of what a killed notifier waited for when it sees that nobody is there to answer.
-        self.until("nobody of before waits any more", |run| run.waiting_for("") == 0)
-            .await;
         let user = self.user(step, Side::Above).await;
         match step {
             Step::Consumed => {
