@@ -1,5 +1,5 @@
 use cqrs::domain::Side;
-use cqrs::{Caller, Limits};
+use cqrs::{Caller, DeliveryStatus, Limits};
 use e2e::telegram_stub::{Fault, PlannedFault};
 use serde_json::json;
 
@@ -262,6 +262,13 @@ async fn a_test_comes_through_kafka_and_who_unblocks_the_bot_hears_what_was_miss
         })
         .await;
     }
+    // A message arrives before it is written down that it did.
+    wait_for("what is written down", async || {
+        let deliveries = stage.store.ledger().deliveries(caller.0, 10).await.unwrap();
+        let mut all = deliveries.iter();
+        all.all(|it| it.status == DeliveryStatus::Sent).then_some(())
+    })
+    .await;
     let history = ask(&stage, 42, "/history").await;
     assert_eq!(history.matches("TEST 101 test (sent)").count(), 3, "{history}");
 
