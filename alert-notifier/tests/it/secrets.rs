@@ -192,9 +192,14 @@ async fn be_called(stage: &Stage, log: &mut Log, rule: &Rule) -> String {
     log.says("the messenger can't be reached").await;
     stage.telegram.come_back().await;
     let webhook = wait_for("the webhook", async || stage.telegram.webhook()).await;
-    ask(stage, CHAT, "/list").await;
-    let list = stage.telegram.messages_to(CHAT).pop().unwrap();
-    let press = stage.telegram.press_labelled(list.message_id, "Resume").unwrap();
+    stage.telegram.say(CHAT, "/list");
+    // Answers from before may come first.
+    let press = wait_for("the list", async || {
+        let messages = stage.telegram.messages_to(CHAT);
+        let mut messages = messages.iter().rev();
+        messages.find_map(|it| stage.telegram.press_labelled(it.message_id, "Resume"))
+    })
+    .await;
     wait_for("the button's answer", async || {
         stage.telegram.button_answer(&press)
     })
