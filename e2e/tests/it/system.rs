@@ -14,23 +14,23 @@ use proto::v1::{NewRule, RegisterUserRequest};
 use service::codec::{decode_alert, decode_quote};
 use service::topics::{ALERTS, QUOTES, RULES};
 use tempfile::TempDir;
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::transport::Channel;
 
 const USERS: usize = 100;
 /// Machines are shared: everything is waited for, and for long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-static TURN: RwLock<()> = RwLock::const_new(());
+static ROOM: Semaphore = Semaphore::const_new(2);
 
 /// Real servers and eight processes a test are enough for one machine.
-pub(crate) async fn one_at_a_time() -> RwLockWriteGuard<'static, ()> {
-    TURN.write().await
+pub(crate) async fn one_at_a_time() -> SemaphorePermit<'static> {
+    ROOM.acquire_many(2).await.unwrap()
 }
 
-/// For tests that mostly wait for timeouts: beside others of their kind.
-pub(crate) async fn beside_others() -> RwLockReadGuard<'static, ()> {
-    TURN.read().await
+/// For tests that mostly wait for timeouts: beside another of their kind.
+pub(crate) async fn beside_others() -> SemaphorePermit<'static> {
+    ROOM.acquire().await.unwrap()
 }
 
 pub(crate) fn kills() -> u32 {
