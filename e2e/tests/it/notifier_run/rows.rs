@@ -19,7 +19,8 @@ impl NotifierRun {
         connection
     }
 
-    /// How many transactions wait for locked rows of this table, and not only for a moment, as it happens anyway.
+    /// How many transactions wait for locked rows of this table (of any, if it is empty), and not only for a moment, as it
+    /// happens anyway. Ask once in a while only: whoever asks within 100 ms of the last time gets the old answer again.
     pub(super) fn waiting_for(&self, table: &str) -> usize {
         self.count(&format!(
             "information_schema.innodb_trx where trx_state = 'LOCK WAIT' and trx_query like '%{table}%' and \
