@@ -213,13 +213,12 @@ impl Ledger {
         claim::next_due(&self.store).await
     }
 
-    /// Takes a place in the messenger's stream for an answer to what was written in `chat`: gives how long to wait for it.
-    /// Alerts to that chat then keep their distance from the answer.
+    /// Takes a place in the messenger's stream for an answer to what a user wrote: gives how long to wait for it.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn place_for_answer(&self, chat: ChatId, pace: Pace) -> Result<Duration, StoreError> {
-        places::for_answer(&self.store, chat, pace).await
+    pub async fn place_for_answer(&self, pace: Pace) -> Result<Duration, StoreError> {
+        places::take_one(&self.store, pace).await
     }
 
     /// The database's clock. Instances that take their `now` from it need not agree on the time.

@@ -47,8 +47,8 @@ impl Channel {
     }
 
     /// Waits for a place in the messenger's stream.
-    async fn turn(&self, chat: ChatId) {
-        match self.ledger.place_for_answer(chat, self.pace).await {
+    async fn turn(&self) {
+        match self.ledger.place_for_answer(self.pace).await {
             Ok(wait) => tokio::time::sleep(wait).await,
             // Telegram itself says when it is too much.
             Err(error) => tracing::debug!(%error, "an answer goes without a place in the stream"),
@@ -78,7 +78,7 @@ impl Channel {
         message: MessageId,
         change: &Change,
     ) -> Result<(), RequestError> {
-        self.turn(chat).await;
+        self.turn().await;
         let to = Recipient::from(teloxide::types::ChatId(chat.get()));
         let changed = match change {
             Change::Buttons(keyboard) => self
@@ -118,7 +118,7 @@ impl Channel {
     }
 
     async fn send(&self, chat: ChatId, reply: &Reply) -> Result<(), RequestError> {
-        self.turn(chat).await;
+        self.turn().await;
         let to = teloxide::types::ChatId(chat.get());
         match reply {
             Reply::Text { text, keyboard } => {

@@ -6,7 +6,7 @@ use sqlx::AnyConnection;
 
 use super::message::Pace;
 use crate::dialect::{self, Dialect, database_now};
-use crate::domain::{ChatId, Timestamp};
+use crate::domain::Timestamp;
 use crate::{Store, StoreError};
 
 /// The only messenger there is.
@@ -77,11 +77,6 @@ impl Places {
         Duration::from_micros(u64::try_from(place - self.now).unwrap_or(0))
     }
 
-    /// So long after the places were locked, by the database's clock.
-    fn later(&self, wait: Duration) -> Timestamp {
-        Timestamp::from_micros(self.now).plus(wait)
-    }
-
     /// When the places were locked.
     pub(super) const fn read_at(&self) -> Instant {
         self.read_at
@@ -113,8 +108,8 @@ pub(super) async fn clock(store: &Store) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::from_micros(now))
 }
 
-/// Takes a place for an answer to `chat`, and lets what else goes there keep its distance; gives how long to wait for it.
-pub(super) async fn for_answer(store: &Store, chat: ChatId, pace: Pace) -> Result<Duration, StoreError> {
+/// Takes a place for what is not claimed; gives how long to wait for it.
+pub(super) async fn take_one(store: &Store, pace: Pace) -> Result<Duration, StoreError> {
     let (wait, read_at) = store
         .transaction(move |tx| {
             Box::pin(async move {
@@ -122,13 +117,6 @@ pub(super) async fn for_answer(store: &Store, chat: ChatId, pace: Pace) -> Resul
                 let connection = tx.connection();
                 let mut places = Places::lock(connection, dialect, pace, Duration::ZERO).await?;
                 let wait = places.take();
-                let next = places.later(wait + pace.between(chat)).as_micros();
-                sqlx::query("update users set chat_next_at = ? where chat_id = ? and chat_next_at < ?")
-                    .bind(next)
-                    .bind(chat.get())
-                    .bind(next)
-                    .execute(&mut *connection)
-                    .await?;
                 places.save(connection, dialect).await?;
                 Ok::<_, StoreError>((wait, places.read_at()))
             })
