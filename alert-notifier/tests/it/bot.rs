@@ -222,6 +222,11 @@ async fn one_of_two_instances_polls_and_the_other_takes_over() {
     let second = stage.start();
     ask(&stage, 42, "/help").await;
     assert_eq!(stage.telegram.conflicts(), 0);
+    // What is not confirmed when its instance is killed is answered again.
+    wait_for("all to be confirmed", async || {
+        (stage.telegram.waiting_updates() == 0).then_some(())
+    })
+    .await;
     first.kill();
     ask(&stage, 42, "/help").await;
     second.stop().await;
