@@ -151,8 +151,6 @@ pub struct FoldedFeeds {
 pub struct Backlog {
     /// How many.
     pub waiting: u64,
-    /// Since when the oldest waits.
-    pub oldest_planned_at: Option<Timestamp>,
 }
 
 /// What users were told, and what they are to be told.
@@ -203,14 +201,6 @@ impl Ledger {
         limits: ClaimLimits,
     ) -> Result<Vec<ClaimedMessage>, StoreError> {
         claim::claim(&self.store, instance, now, limits).await
-    }
-
-    /// When the next message that waits is due, whether or not it may then be sent at once.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        claim::next_due(&self.store).await
     }
 
     /// Takes a place in the messenger's stream for an answer to what a user wrote: gives how long to wait for it.

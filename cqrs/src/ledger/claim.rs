@@ -10,7 +10,6 @@ use super::candidates::{self, Candidates};
 use super::compose::Draft;
 use super::episode::push_in;
 use super::places::Places;
-use super::rows::Reader;
 use super::turn::{Known, Sorted, Turn, message};
 use super::{ClaimLimits, ClaimedMessage, DeliveryKind, load, peak};
 use crate::domain::{RuleId, Timestamp, UserId};
@@ -273,25 +272,4 @@ async fn set_next_at(
     push_in(&mut update, users.iter().map(|(user, _)| user.to_string()));
     update.build().execute(connection).await?;
     Ok(())
-}
-
-/// Deliveries that are looked at for the next time: those due first.
-const LOOKED_AT: i64 = 100;
-
-pub(super) async fn next_due(store: &Store) -> Result<Option<Timestamp>, StoreError> {
-    let rows = sqlx::query(
-        "select d.due_at, u.chat_next_at from deliveries d join users u on u.id = d.user_id where d.status = 'planned' \
-         and not exists (select 1 from deliveries s where s.user_id = d.user_id and s.status = 'sending') \
-         order by d.due_at limit ?",
-    )
-    .bind(LOOKED_AT)
-    .fetch_all(store.primary())
-    .await?;
-    let read = Reader("deliveries");
-    let mut next = None;
-    for row in &rows {
-        let at = read.time(row, "due_at")?.max(read.time(row, "chat_next_at")?);
-        next = Some(next.map_or(at, |next: Timestamp| next.min(at)));
-    }
-    Ok(next)
 }

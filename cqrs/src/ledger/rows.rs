@@ -185,15 +185,13 @@ pub(super) async fn deliveries(
 }
 
 pub(super) async fn backlog(store: &Store) -> Result<Backlog, StoreError> {
-    let row = sqlx::query(
-        "select count(*) as waiting, min(planned_at) as oldest from deliveries where status in ('planned', 'sending')",
-    )
-    .fetch_one(store.primary())
-    .await?;
+    let row =
+        sqlx::query("select count(*) as waiting from deliveries where status in ('planned', 'sending')")
+            .fetch_one(store.primary())
+            .await?;
     let waiting: i64 = row.try_get("waiting")?;
     Ok(Backlog {
         waiting: u64::try_from(waiting).unwrap_or(0),
-        oldest_planned_at: Reader("deliveries").optional_time(&row, "oldest")?,
     })
 }
 

@@ -141,6 +141,16 @@ impl Stage {
         self.ledger.check_episodes(self.at(seconds), 100).await.unwrap()
     }
 
+    /// When what waits for the user may be sent.
+    async fn next_due(&self) -> Timestamp {
+        let user = self.caller.0;
+        let due =
+            format!("select min(due_at) from deliveries where status = 'planned' and user_id = '{user}'");
+        let chat = format!("select chat_next_at from users where id = '{user}'");
+        let (due, chat) = (self.db.number(&due).await, self.db.number(&chat).await);
+        Timestamp::from_micros(due.max(chat))
+    }
+
     /// Links a chat to the user.
     async fn link(&self, chat: i64) {
         let commands = self.db.commands();

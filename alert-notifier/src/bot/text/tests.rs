@@ -294,10 +294,7 @@ fn the_state_of_feeds_and_alerts_is_told() {
             }],
             newest: Some(quote("MSFT", "350.5", 4)),
             oldest: Some(quote("AAPL", "187.23", 400)),
-            backlog: Backlog {
-                waiting: 3,
-                oldest_planned_at: Some(ago(5)),
-            },
+            backlog: Backlog { waiting: 3 },
         };
         pages.add("status", &state::status(&status, reader));
         let kinds = [

@@ -225,7 +225,7 @@ async fn a_message_that_is_tried_again_holds_up_only_its_user(db: Db) {
     assert_eq!(stage.send(2).await.user_id, other.0);
     // What came meanwhile waits too: it must not overtake.
     assert!(stage.claim(9).await.is_empty());
-    assert_eq!(stage.ledger.next_due().await.unwrap(), Some(stage.at(10)));
+    assert_eq!(stage.next_due().await, stage.at(10));
     let message = stage.end(again(stage.at(11)), 10).await;
     assert_eq!((said(&message), message.attempt), (vec![(CameAndWent, 2)], 2));
     assert_eq!(stage.send(11).await.attempt, 3);

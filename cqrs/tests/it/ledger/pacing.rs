@@ -48,7 +48,7 @@ async fn a_chat_gets_its_messages_at_its_pace(db: Db) {
         stage.fold(&[stage.change_of(&second, 1, Side::Above)], 0).await;
         assert!(claim(pause).await.is_empty(), "{chat}");
         // A moment late at most: its own place in the stream came a moment after the claim.
-        let next = stage.ledger.next_due().await.unwrap().unwrap();
+        let next = stage.next_due().await;
         assert!(next >= stage.at(1 + pause) && next <= stage.at(1 + pause).plus(Duration::from_secs(1)));
         let message = claim(pause + 2).await.remove(0);
         assert!(
