@@ -16,7 +16,8 @@ use crate::topics::Topic;
 pub enum StartFrom {
     /// After what the group committed; from the beginning where nothing was.
     Committed,
-    /// From the beginning, at each assignment: for state that is rebuilt from a compacted topic.
+    /// From the beginning, at each assignment: for state that is rebuilt from a compacted topic. A rebalance leaves the
+    /// partitions alone that stay (cooperative-sticky), so that only what moves is rebuilt.
     Beginning,
 }
 
@@ -247,7 +248,8 @@ impl GroupContext {
 impl ClientContext for GroupContext {}
 
 impl ConsumerContext for GroupContext {
-    // The default ignores what assign and unassign answer.
+    // The default ignores what assign and unassign answer. Which of the two protocols it is follows from `start`: see
+    // `Kafka::consumer`.
     fn rebalance(
         &self,
         client: &BaseConsumer<Self>,
@@ -264,15 +266,19 @@ impl ConsumerContext for GroupContext {
         let result = if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.note(ConsumerEvent::Assigned(numbers()));
             tracing::info!(partitions = ?numbers(), "partitions assigned");
-            let start = match self.start {
-                StartFrom::Committed => Ok(()),
-                StartFrom::Beginning => partitions.set_all_offsets(Offset::Beginning),
-            };
-            start.and_then(|()| client.assign(partitions))
+            match self.start {
+                StartFrom::Committed => client.assign(partitions),
+                StartFrom::Beginning => partitions
+                    .set_all_offsets(Offset::Beginning)
+                    .and_then(|()| client.incremental_assign(partitions)),
+            }
         } else {
             self.note(ConsumerEvent::Revoked(numbers()));
             tracing::info!(partitions = ?numbers(), "partitions revoked");
-            client.unassign()
+            match self.start {
+                StartFrom::Committed => client.unassign(),
+                StartFrom::Beginning => client.incremental_unassign(partitions),
+            }
         };
         if let Err(error) = result {
             tracing::error!(%error, "an assignment of partitions failed");

@@ -150,7 +150,11 @@ impl Kafka {
         start: StartFrom,
         limits: BatchLimits,
     ) -> Result<BatchConsumer, KafkaError> {
-        BatchConsumer::start(&self.consumer_config(group), topic, start, limits)
+        let mut config = self.consumer_config(group);
+        if start == StartFrom::Beginning {
+            config.set("partition.assignment.strategy", "cooperative-sticky");
+        }
+        BatchConsumer::start(&config, topic, start, limits)
     }
 
     /// Settings of a producer, for services that drive the client themselves.
