@@ -6,7 +6,7 @@ use cqrs::domain::Ticker;
 use reqwest::Url;
 use service::config::KafkaArgs;
 
-use crate::provider::yahoo::Yahoo;
+use crate::provider::yahoo;
 use crate::replay::Rows;
 use crate::staleness::SILENT_FOR;
 
@@ -29,7 +29,7 @@ pub struct SourceArgs {
     #[arg(long, env = "QUOTE_PROVIDER", value_enum)]
     pub quote_provider: ProviderKind,
     /// yahoo: where it answers, such as a proxy's address.
-    #[arg(long, env = "QUOTE_PROVIDER_URL", value_name = "URL", default_value = Yahoo::DEFAULT_URL,
+    #[arg(long, env = "QUOTE_PROVIDER_URL", value_name = "URL", default_value = yahoo::DEFAULT_URL,
           value_parser = provider_url, hide_env_values = true)]
     pub quote_provider_url: Url,
     /// How often each ticker is polled, 100ms to 1h.
@@ -79,7 +79,7 @@ impl SourceArgs {
     pub fn synthetic(seed: u64, interval: Duration) -> Result<Self, String> {
         Ok(Self {
             quote_provider: ProviderKind::Synthetic,
-            quote_provider_url: provider_url(Yahoo::DEFAULT_URL)?,
+            quote_provider_url: provider_url(yahoo::DEFAULT_URL)?,
             quote_poll_interval: checked_interval(interval)?,
             quote_stale_after: SILENT_FOR,
             ticker_file: None,
@@ -93,7 +93,7 @@ impl SourceArgs {
 fn provider_url(text: &str) -> Result<Url, String> {
     let url: Url = text
         .parse()
-        .map_err(|error| format!("{error}; give a URL such as {}", Yahoo::DEFAULT_URL))?;
+        .map_err(|error| format!("{error}; give a URL such as {}", yahoo::DEFAULT_URL))?;
     if matches!(url.scheme(), "http" | "https") {
         Ok(url)
     } else {

@@ -31,7 +31,7 @@ use feed::Feed;
 use poll::Poller;
 use provider::Provider;
 use provider::synthetic::Synthetic;
-use provider::yahoo::Yahoo;
+use provider::yahoo::Chart;
 use publish::Publisher;
 use replay::{OpenFile, Replay, Rows};
 use watchlist::Watchlist;
@@ -118,7 +118,7 @@ impl Source {
         let provider: Box<dyn Provider> = match args.quote_provider {
             ProviderKind::Synthetic => Box::new(Synthetic::new(args.synthetic_seed)),
             ProviderKind::Yahoo => Box::new(
-                Yahoo::new(args.quote_provider_url.clone()).context("the HTTP client could not be set up")?,
+                Chart::new(args.quote_provider_url.clone()).context("the HTTP client could not be set up")?,
             ),
             ProviderKind::Replay => {
                 let path = args

@@ -136,7 +136,7 @@ impl Poller {
         }
         let call = self.breaker.call(self.provider.fetch(ticker));
         let (outcome, seen) = match self.shutdown.run_until_cancelled(call).await? {
-            Ok(Fetched { quote, trading }) => {
+            Ok(Fetched { quote, trading, .. }) => {
                 self.feed.succeeded(Timestamp::now());
                 state.trading = trading;
                 self.handle(quote, state).await

@@ -1,114 +1,82 @@
 //! Where prices come from.
+//!
+//! A [`Provider`] is one endpoint of one source: it is asked for some tickers, and answers each with a price or with the
+//! reason why there is none. Every provider's module has the answer's form as pure functions from the body to the answers,
+//! and around them the few lines that make the call. What they share: `http` (one client, its limits, what a status means),
+//! `limit` (the provider's own limit), `symbol` (what a ticker stands for).
 
+mod answer;
+mod error;
+pub mod binance;
+pub mod finnhub;
+mod http;
+pub mod limit;
+mod symbol;
 pub mod synthetic;
+pub mod twelvedata;
 pub mod yahoo;
 
-use std::time::Duration;
+pub use answer::{Answers, Clock, Fetched, Market};
+pub use error::{Disposition, ProviderError};
+pub use http::{ApiKey, ParseApiKeyError};
+pub use symbol::Instrument;
 
-use cqrs::domain::{Quote, Ticker};
+use std::num::NonZeroUsize;
+
+use cqrs::domain::Ticker;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::staleness::Trading;
+use limit::Limiter;
 
-/// A source that answers a ticker with its latest price.
+/// How requests name their sender to providers that ask for that and for nothing else.
+const USER_AGENT: &str = concat!("stockalert/", env!("CARGO_PKG_VERSION"));
+
+/// One endpoint of a source that answers tickers with their latest prices.
 pub trait Provider: std::fmt::Debug + Send + Sync {
     /// What the quotes name as their source, at most 32 characters.
     fn name(&self) -> &'static str;
 
-    /// The latest price of `ticker`, as the source has it: it may be old, or the same as the last time.
+    /// Which of the source's endpoints it is. Each has a breaker of its own.
+    fn endpoint(&self) -> &'static str;
+
+    /// Whether it has such tickers at all, by their form. Others need not be asked for; they are unknown.
+    fn covers(&self, _ticker: &Ticker) -> bool {
+        true
+    }
+
+    /// Most tickers that one call may ask for.
+    fn batch_size(&self) -> NonZeroUsize {
+        NonZeroUsize::MIN
+    }
+
+    /// The provider's own limit: [`Limiter::acquire`] what a call costs, then make it. None: there is none.
+    fn limiter(&self) -> Option<&Limiter> {
+        None
+    }
+
+    /// What a call for so many tickers costs, in the limit's units.
+    fn cost(&self, _tickers: usize) -> u32 {
+        1
+    }
+
+    /// The latest prices of `tickers` (at most [`Self::batch_size`]), as the source has them: they may be old, or the same
+    /// as the last time.
+    ///
+    /// # Errors
+    /// If the call as a whole failed, and so nothing is known of any ticker: never with an error about one symbol. What
+    /// concerns some of them only is among the answers.
+    fn fetch_batch<'a>(&'a self, tickers: &'a [Ticker]) -> BoxFuture<'a, Result<Answers, ProviderError>>;
+
+    /// The latest price of one ticker.
     ///
     /// # Errors
     /// [`ProviderError`], by what is to be done about it.
-    fn fetch<'a>(&'a self, ticker: &'a Ticker) -> BoxFuture<'a, Result<Fetched, ProviderError>>;
-}
-
-/// A provider's answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
-    /// The price.
-    pub quote: Quote,
-    /// When the ticker is traded, as far as the answer says it.
-    pub trading: Trading,
-}
-
-/// Why a provider gave no price.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProviderError {
-    /// The provider does not know the symbol.
-    #[error(
-        "the provider knows no symbol of this name; correct the rule's ticker, or QUOTE_PROVIDER_URL if every ticker is unknown"
-    )]
-    UnknownSymbol,
-    /// The symbol is known, or seems to be, but has no price that can be used.
-    #[error("no usable price: {reason}; the market may be closed or the symbol dead")]
-    NoPrice {
-        /// What was wrong or missing.
-        reason: String,
-    },
-    /// The provider wants fewer requests.
-    #[error(
-        "the provider limits requests (retry after: {retry_after:?}); raise QUOTE_POLL_INTERVAL if it goes on"
-    )]
-    RateLimited {
-        /// How long it wants to be left alone, where it says so.
-        retry_after: Option<Duration>,
-    },
-    /// The provider refuses this client.
-    #[error(
-        "the provider refuses access with HTTP {status}; check that it may be used from here, and with what key"
-    )]
-    Unauthorized {
-        /// HTTP status.
-        status: u16,
-    },
-    /// No answer, or one that says that the provider is in trouble.
-    #[error("the provider is not available: {reason}; it is tried again")]
-    Unavailable {
-        /// What happened.
-        reason: String,
-    },
-    /// An answer that is not what the provider's answers look like.
-    #[error("the provider's answer is not understood: {reason}; check QUOTE_PROVIDER_URL")]
-    BadResponse {
-        /// What was wrong with it.
-        reason: String,
-    },
-}
-
-/// What an error is about, and so what is to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disposition {
-    /// The one symbol: the provider works.
-    Symbol,
-    /// The provider: enough of these in a row and it is left alone for a while.
-    Provider,
-    /// The provider is to be left alone at once.
-    LeaveAlone,
-}
-
-impl ProviderError {
-    /// What the error is about.
-    #[must_use]
-    pub const fn disposition(&self) -> Disposition {
-        match self {
-            Self::UnknownSymbol | Self::NoPrice { .. } => Disposition::Symbol,
-            Self::Unauthorized { .. } | Self::Unavailable { .. } | Self::BadResponse { .. } => {
-                Disposition::Provider
-            }
-            Self::RateLimited { .. } => Disposition::LeaveAlone,
+    fn fetch<'a>(&'a self, ticker: &'a Ticker) -> BoxFuture<'a, Result<Fetched, ProviderError>> {
+        async move {
+            let mut answers = self.fetch_batch(std::slice::from_ref(ticker)).await?;
+            answers.take(ticker)
         }
-    }
-
-    /// For the metric `stockalert_collector_fetches_total`.
-    #[must_use]
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::UnknownSymbol => "unknown_symbol",
-            Self::NoPrice { .. } => "no_price",
-            Self::RateLimited { .. } => "rate_limited",
-            Self::Unauthorized { .. } => "unauthorized",
-            Self::Unavailable { .. } => "unavailable",
-            Self::BadResponse { .. } => "bad_response",
-        }
+        .boxed()
     }
 }

@@ -1,6 +1,7 @@
 //! Made-up prices that look alive: for demonstrations, tests and load.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
 use cqrs::domain::{ParsePriceError, Price, Quote, Ticker, Timestamp, TradeSide};
@@ -10,7 +11,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use super::{Fetched, Provider, ProviderError};
+use super::error::bad;
+use super::{Answers, Clock, Fetched, Market, Provider, ProviderError};
 use crate::staleness::Trading;
 
 /// Standard deviation of one step, as a part of the price.
@@ -22,6 +24,9 @@ const PULL: f64 = 0.05;
 const TYPICAL_VOLUME: f64 = 1_000.0;
 /// Spread of the logarithm of a trade's volume.
 const VOLUME_SPREAD: f64 = 0.5;
+
+/// As many as a call may be worth waiting for: they are made while it waits.
+const BATCH: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
 /// Prices by a geometric random walk per ticker that is pulled back to its start price, one step per fetch: with a fetch
 /// each second, a range of 1 % around the start price is left, and entered again, within tens of seconds.
@@ -146,17 +151,27 @@ impl Provider for Synthetic {
         Self::NAME
     }
 
-    fn fetch<'a>(&'a self, ticker: &'a Ticker) -> BoxFuture<'a, Result<Fetched, ProviderError>> {
-        let trade = self
-            .trade(ticker, Timestamp::now())
-            .map(|quote| Fetched {
-                quote,
+    fn endpoint(&self) -> &'static str {
+        "trades"
+    }
+
+    fn batch_size(&self) -> NonZeroUsize {
+        BATCH
+    }
+
+    fn fetch_batch<'a>(&'a self, tickers: &'a [Ticker]) -> BoxFuture<'a, Result<Answers, ProviderError>> {
+        let now = Timestamp::now();
+        let answer = |ticker: &Ticker| {
+            let trade = self.trade(ticker, now).map_err(|error| bad(error.to_string()))?;
+            Ok(Fetched {
+                quote: trade,
                 trading: Trading::Always,
+                market: Market::Open,
+                clock: Clock::Provider,
             })
-            .map_err(|error| ProviderError::BadResponse {
-                reason: error.to_string(),
-            });
-        std::future::ready(trade).boxed()
+        };
+        let answers = tickers.iter().map(|ticker| (ticker.clone(), answer(ticker)));
+        std::future::ready(Ok(answers.collect())).boxed()
     }
 }
 

@@ -8,6 +8,6 @@
 
 mod breaker;
 mod collect;
+mod provider_yahoo_chart;
 mod replay;
 mod stub;
-mod yahoo;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cqrs::domain::{Quote, Ticker, Timestamp};
 use data_collector::breaker::{Breaker, CallError, Settings};
-use data_collector::provider::yahoo::Yahoo;
+use data_collector::provider::yahoo::Chart;
 use data_collector::provider::{Provider as _, ProviderError};
 use data_collector::staleness::Trading;
 
@@ -25,7 +25,7 @@ const AAPL: &str = r#"{"currency":"USD","symbol":"AAPL","regularMarketPrice":118
 async fn fetch(answer: Answer, ticker: &str) -> Result<Quote, ProviderError> {
     let stub = Stub::start(answer).await;
     let ticker: Ticker = ticker.parse().unwrap();
-    let fetched = Yahoo::new(stub.url()).unwrap().fetch(&ticker).await?;
+    let fetched = Chart::new(stub.url()).unwrap().fetch(&ticker).await?;
     Ok(fetched.quote)
 }
 
@@ -85,7 +85,7 @@ async fn the_request_looks_like_a_browsers_and_names_the_symbol_behind_the_base_
         ),
     ] {
         let ticker: Ticker = ticker.parse().unwrap();
-        let yahoo = Yahoo::new(stub.url().join(base).unwrap()).unwrap();
+        let yahoo = Chart::new(stub.url().join(base).unwrap()).unwrap();
         assert!(is_bad(&yahoo.fetch(&ticker).await.unwrap_err()));
         let request = stub.requests().pop().unwrap();
         assert!(request.starts_with(expected), "{request}");
@@ -116,7 +116,7 @@ async fn the_answer_says_when_the_market_is_open_if_it_says_so_well() {
         ),
     ] {
         let stub = Stub::start(ok(chart(&meta))).await;
-        let yahoo = Yahoo::new(stub.url()).unwrap();
+        let yahoo = Chart::new(stub.url()).unwrap();
         let fetched = yahoo.fetch(&"AAPL".parse().unwrap()).await.unwrap();
         assert_eq!(fetched.trading, trading, "{meta}");
         assert_eq!(
@@ -247,7 +247,7 @@ async fn a_body_above_one_mebibyte_is_given_up() {
 #[tokio::test]
 async fn more_than_three_redirects_are_given_up() {
     let stub = Stub::start(Answer::Full("302 Found", "location: /again\r\n", String::new())).await;
-    let error = Yahoo::new(stub.url())
+    let error = Chart::new(stub.url())
         .unwrap()
         .fetch(&"AAPL".parse().unwrap())
         .await
@@ -261,7 +261,7 @@ async fn a_connection_that_breaks_is_unavailable_and_the_error_hides_the_url() {
     assert!(is_unavailable(&error(Answer::Reset).await));
     assert!(is_unavailable(&error(Answer::HalfBody(chart(AAPL))).await));
     let nobody = "http://user:secret@127.0.0.1:1".parse().unwrap();
-    let error = Yahoo::new(nobody)
+    let error = Chart::new(nobody)
         .unwrap()
         .fetch(&"AAPL".parse().unwrap())
         .await
@@ -276,7 +276,7 @@ async fn a_connection_that_breaks_is_unavailable_and_the_error_hides_the_url() {
 async fn an_answer_that_never_comes_or_never_ends_is_unavailable_when_the_breakers_time_is_over() {
     for answer in [Answer::Hang, Answer::HangAfterHeaders] {
         let stub = Stub::start(answer).await;
-        let yahoo = Yahoo::new(stub.url()).unwrap();
+        let yahoo = Chart::new(stub.url()).unwrap();
         let settings = Settings {
             call_timeout: Duration::from_millis(300),
             ..Settings::default()
