@@ -1,3 +1,5 @@
+mod cleared;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -6,7 +8,11 @@ use cqrs::domain::{ReminderInterval, Timestamp};
 use proto::v1;
 
 use crate::dead_letters::DeadLettersCommand;
+use crate::feed::FeedCommand;
 use crate::up::UpArgs;
+
+use cleared::or_cleared;
+pub(crate) use cleared::OrCleared;
 
 /// Price alerts in Telegram: say which prices are normal for a stock, and hear of it when they are not.
 #[derive(Debug, Parser)]
@@ -51,6 +57,7 @@ Your account:
 
 For operators (needs Kafka, not the server):
   dead-letters  List, show and replay records that the services could not handle
+  feed          Publish quotes for a load test, made up or from a file
 
 Options:
 {options}
@@ -104,6 +111,9 @@ pub(crate) enum Command {
     /// List, show and replay records that the services could not handle
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Publish quotes for a load test, made up or from a file
+    #[command(subcommand)]
+    Feed(FeedCommand),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -274,37 +284,6 @@ pub(crate) enum UserCommand {
         #[arg(long, required = true)]
         yes: bool,
     },
-}
-
-/// A new value, or a word that takes the old one away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum OrCleared<T> {
-    Value(T),
-    Cleared,
-}
-
-impl<T> OrCleared<T> {
-    pub(crate) fn into_option(self) -> Option<T> {
-        match self {
-            Self::Value(value) => Some(value),
-            Self::Cleared => None,
-        }
-    }
-}
-
-fn or_cleared<T>(
-    word: &'static str,
-) -> impl Fn(&str) -> Result<OrCleared<T>, T::Err> + Clone + Send + Sync + 'static
-where
-    T: std::str::FromStr,
-{
-    move |text| {
-        if text == word {
-            Ok(OrCleared::Cleared)
-        } else {
-            text.parse().map(OrCleared::Value)
-        }
-    }
 }
 
 /// An empty variable is as good as none.

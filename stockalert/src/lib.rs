@@ -5,6 +5,7 @@ mod client;
 mod connection;
 mod dead_letters;
 mod failure;
+mod feed;
 mod profile;
 mod screen;
 mod table;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(command) => {
             block_on(dead_letters::run(command, json)).map(|()| ExitCode::SUCCESS)
         }
+        Command::Feed(command) => block_on(feed::run(command, json)).map(|()| ExitCode::SUCCESS),
         Command::Client(command) => block_on(client::run(command, cli.global)).map(|()| ExitCode::SUCCESS),
     };
     match result {

@@ -7,7 +7,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::{KafkaError, KafkaSettings, base_config};
-use crate::topics::{ALL, Cleanup, Topic};
+use crate::topics::{ALL, Cleanup, QUOTES, Topic};
 
 /// Creates what is missing; returns the partition count of the ticker-partitioned topics.
 pub(super) async fn ensure_topics(settings: &KafkaSettings, timeout: Duration) -> Result<i32, KafkaError> {
@@ -41,6 +41,18 @@ pub(super) async fn existing_topics(
     timeout: Duration,
 ) -> Result<BTreeMap<String, i32>, KafkaError> {
     partition_counts(&Arc::new(base_config(settings).create()?), settings, timeout).await
+}
+
+/// The partition count of the ticker-partitioned topics where they exist already; creates none.
+pub(super) async fn agreed_partitions(settings: &KafkaSettings, timeout: Duration) -> Result<i32, KafkaError> {
+    let existing = existing_topics(settings, timeout).await?;
+    if !existing.contains_key(QUOTES.name) {
+        return Err(KafkaError::Topics(format!(
+            "there is no topic {} at {}; the services make their topics when they first start with a broker",
+            QUOTES.name, settings.bootstrap_servers
+        )));
+    }
+    agreed_count(&existing)?.ok_or_else(|| KafkaError::Topics("the topics are gone".into()))
 }
 
 async fn wait_until_all_exist(

@@ -125,6 +125,21 @@ impl Kafka {
         })
     }
 
+    /// Looks for a broker that has the topics already; creates none. For programs that are no part of the system.
+    ///
+    /// # Errors
+    /// If no broker answers within `patience`, the quotes topic is missing, or the topics' partition counts differ.
+    pub async fn connect_to_existing(
+        settings: &KafkaSettings,
+        patience: Duration,
+    ) -> Result<Self, KafkaError> {
+        let partitions = admin::agreed_partitions(settings, patience).await?;
+        Ok(Self {
+            settings: settings.clone(),
+            partitions,
+        })
+    }
+
     /// How many partitions each ticker-partitioned topic has.
     #[must_use]
     pub const fn partitions(&self) -> i32 {

@@ -27,12 +27,16 @@ pub(crate) async fn run(command: DeadLettersCommand, json: bool) -> Result<(), F
 }
 
 async fn open(kafka: Option<&KafkaArgs>) -> Result<DeadLetterReader, Failure> {
-    let no_broker = || {
+    let kafka = named(kafka)?;
+    DeadLetterReader::open(&kafka.settings()).await.map_err(failure)
+}
+
+/// The broker that the command line or the environment names.
+pub(crate) fn named(kafka: Option<&KafkaArgs>) -> Result<&KafkaArgs, Failure> {
+    kafka.ok_or_else(|| {
         Failure::new(Exit::Misuse, "no Kafka broker is named")
             .remedy("set KAFKA_BOOTSTRAP_SERVERS to HOST:PORT as the services have it, or give --kafka-bootstrap-servers")
-    };
-    let kafka = kafka.ok_or_else(no_broker)?;
-    DeadLetterReader::open(&kafka.settings()).await.map_err(failure)
+    })
 }
 
 /// Letters of these offsets.
@@ -73,7 +77,7 @@ fn no_such_letter(offset: i64, known: &Range<i64>) -> Failure {
         .remedy("see `stockalert dead-letters list`; letters are kept for 30 days")
 }
 
-fn failure(error: DeadLetterError) -> Failure {
+pub(crate) fn failure(error: DeadLetterError) -> Failure {
     let message = error.to_string();
     let (exit, message, remedy) = match error {
         DeadLetterError::NoTopic { .. } => (
