@@ -166,7 +166,11 @@ mod tests {
             let answers = one_by_one(&tickers, |ticker| {
                 asked.set(asked.get() + 1);
                 let is_bad = tickers.iter().position(|other| other == ticker).unwrap() >= first_bad;
-                let error = if is_bad { limited.clone() } else { ProviderError::UnknownSymbol };
+                let error = if is_bad {
+                    limited.clone()
+                } else {
+                    ProviderError::UnknownSymbol
+                };
                 std::future::ready(Err(error))
             })
             .await;
@@ -193,7 +197,12 @@ mod tests {
             Some(&down)
         );
         assert_eq!(
-            answers(&[("A", down), ("B", limited.clone()), ("C", ProviderError::UnknownSymbol)]).trouble(),
+            answers(&[
+                ("A", down),
+                ("B", limited.clone()),
+                ("C", ProviderError::UnknownSymbol)
+            ])
+            .trouble(),
             Some(&limited)
         );
     }

@@ -249,10 +249,7 @@ mod tests {
             "{}",
         ] {
             assert!(
-                matches!(
-                    refused(body.as_bytes()),
-                    Err(ProviderError::BadResponse { .. })
-                ),
+                matches!(refused(body.as_bytes()), Err(ProviderError::BadResponse { .. })),
                 "{body}"
             );
         }
@@ -280,7 +277,15 @@ mod tests {
             );
             assert!(answers.take(&"ETH-BTC".parse().unwrap()).is_ok());
         }
-        for body in ["", "<html>", "null", "{}", "7", r#"["LTCBTC"]"#, r#"[{"price":"1"}]"#] {
+        for body in [
+            "",
+            "<html>",
+            "null",
+            "{}",
+            "7",
+            r#"["LTCBTC"]"#,
+            r#"[{"price":"1"}]"#,
+        ] {
             assert!(
                 matches!(
                     read_of(&["LTC-BTC"], body),

@@ -108,7 +108,11 @@ fn spell(ticker: &Ticker) -> Option<String> {
             exchange: None,
         } => Some(symbol.replace('-', ".")),
         Instrument::Crypto { base, quote } => Some(format!("COINBASE:{base}-{quote}")),
-        Instrument::Share { exchange: Some(_), .. } | Instrument::Fx { .. } | Instrument::Other => None,
+        Instrument::Share {
+            exchange: Some(_), ..
+        }
+        | Instrument::Fx { .. }
+        | Instrument::Other => None,
     }
 }
 
@@ -170,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_price_has_its_time_and_the_currency_that_its_symbol_has() {
-        let body = r#"{"c":261.75,"d":1.5,"dp":null,"h":263.3,"l":260.7,"o":261.1,"pc":259.4,"t":1582641000}"#;
+        let body =
+            r#"{"c":261.75,"d":1.5,"dp":null,"h":263.3,"l":260.7,"o":261.1,"pc":259.4,"t":1582641000}"#;
         let share = read_of("AAPL", body).unwrap();
         assert_eq!(share.quote.price.to_string(), "261.75");
         assert_eq!(share.quote.currency, "USD");

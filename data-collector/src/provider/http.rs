@@ -103,7 +103,8 @@ fn policy(redirects: Redirects) -> redirect::Policy {
             return attempt.error("too many redirects");
         }
         let first = attempt.previous().first().map(Url::origin);
-        if redirects == Redirects::SameOrigin && first.is_some_and(|origin| origin != attempt.url().origin()) {
+        if redirects == Redirects::SameOrigin && first.is_some_and(|origin| origin != attempt.url().origin())
+        {
             return attempt.error("sent on to another host, which must not get the key");
         }
         attempt.follow()

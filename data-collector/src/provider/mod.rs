@@ -6,11 +6,12 @@
 //! `limit` (the provider's own limit), `symbol` (what a ticker stands for).
 
 mod answer;
-mod error;
 pub mod binance;
+mod error;
 pub mod finnhub;
 mod http;
 pub mod limit;
+pub mod source;
 mod symbol;
 pub mod synthetic;
 pub mod twelvedata;

@@ -9,8 +9,8 @@ use super::{Answers, Fetched};
 
 /// What crypto is priced in. `BRK-B` and `BTC-USD` have the same form: only what stands behind the dash tells them apart.
 const CRYPTO_QUOTES: [&str; 18] = [
-    "USD", "EUR", "GBP", "JPY", "CAD", "AUD", "CHF", "KRW", "INR", "BRL", "TRY", "CNY", "HKD", "USDT", "USDC", "BTC", "ETH",
-    "BNB",
+    "USD", "EUR", "GBP", "JPY", "CAD", "AUD", "CHF", "KRW", "INR", "BRL", "TRY", "CNY", "HKD", "USDT",
+    "USDC", "BTC", "ETH", "BNB",
 ];
 
 /// What a ticker stands for, told by its form.
@@ -112,7 +112,9 @@ impl<'a> Asked<'a> {
         answer: impl Fn(&Ticker) -> Result<Fetched, ProviderError>,
     ) -> Answers {
         let tickers = self.tickers(symbol).iter();
-        tickers.map(|ticker| ((*ticker).clone(), answer(ticker))).collect()
+        tickers
+            .map(|ticker| ((*ticker).clone(), answer(ticker)))
+            .collect()
     }
 
     /// The tickers of one symbol; none: it was not asked for.

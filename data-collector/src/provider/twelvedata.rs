@@ -127,8 +127,13 @@ fn spell(ticker: &Ticker) -> Option<String> {
             symbol,
             exchange: None,
         } => Some(symbol.replace('-', ".")),
-        Instrument::Crypto { base, quote } | Instrument::Fx { base, quote } => Some(format!("{base}/{quote}")),
-        Instrument::Share { exchange: Some(_), .. } | Instrument::Other => None,
+        Instrument::Crypto { base, quote } | Instrument::Fx { base, quote } => {
+            Some(format!("{base}/{quote}"))
+        }
+        Instrument::Share {
+            exchange: Some(_), ..
+        }
+        | Instrument::Other => None,
     }
 }
 
@@ -261,8 +266,7 @@ mod tests {
         Ok((fetched.quote.price.to_string(), fetched.quote.currency))
     }
 
-    const UNKNOWN: &str =
-        r#"{"code":400,"message":"**symbol** or **figi** parameter is missing or invalid.","status":"error"}"#;
+    const UNKNOWN: &str = r#"{"code":400,"message":"**symbol** or **figi** parameter is missing or invalid.","status":"error"}"#;
     const NO_CREDITS: &str = r#"{"code":429,"message":"You have run out of API credits for the current minute. 10 API credits were used, with the current limit being 8.","status":"error"}"#;
     const NO_KEY: &str =
         r#"{"code":401,"message":"**apikey** parameter is incorrect or not specified.","status":"error"}"#;
@@ -292,10 +296,7 @@ mod tests {
     #[test]
     fn one_symbol_is_answered_without_its_name() {
         let mut answers = read_of(&["USDJPY=X"], r#"{"price":"151.2"}"#).unwrap();
-        assert_eq!(
-            take(&mut answers, "USDJPY=X"),
-            Ok(("151.2".into(), "JPY".into()))
-        );
+        assert_eq!(take(&mut answers, "USDJPY=X"), Ok(("151.2".into(), "JPY".into())));
         let mut answers = read_of(&["NOPE"], UNKNOWN).unwrap();
         assert_eq!(take(&mut answers, "NOPE"), Err(ProviderError::UnknownSymbol));
         assert!(
@@ -329,10 +330,7 @@ mod tests {
             Err(ProviderError::Unavailable { .. })
         ));
         assert!(
-            matches!(
-                read_of(&names, UNKNOWN),
-                Err(ProviderError::BadResponse { .. })
-            ),
+            matches!(read_of(&names, UNKNOWN), Err(ProviderError::BadResponse { .. })),
             "of two symbols, nobody knows which"
         );
     }
@@ -353,22 +351,13 @@ mod tests {
     #[test]
     fn what_is_no_price_is_none() {
         for value in [
-            r#""0""#,
-            r#""-1""#,
-            r#""""#,
-            r#""NaN""#,
-            r#""1e5""#,
-            "null",
-            "1.5",
+            r#""0""#, r#""-1""#, r#""""#, r#""NaN""#, r#""1e5""#, "null", "1.5",
         ] {
             let body = format!(r#"{{"A":{{"price":{value}}},"B":{{"price":"1"}},"C":7}}"#);
             let mut answers = read_of(&["A", "B", "C"], &body).unwrap();
             for name in ["A", "C"] {
                 assert!(
-                    matches!(
-                        take(&mut answers, name),
-                        Err(ProviderError::NoPrice { .. })
-                    ),
+                    matches!(take(&mut answers, name), Err(ProviderError::NoPrice { .. })),
                     "{name}: {body}"
                 );
             }
@@ -376,10 +365,7 @@ mod tests {
         }
         for body in ["", "<html>", "[]", "null", "{}", "{\"status\":\"error\"}"] {
             assert!(
-                matches!(
-                    read_of(&["A", "B"], body),
-                    Err(ProviderError::BadResponse { .. })
-                ),
+                matches!(read_of(&["A", "B"], body), Err(ProviderError::BadResponse { .. })),
                 "{body}"
             );
         }

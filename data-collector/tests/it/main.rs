@@ -8,6 +8,10 @@
 
 mod breaker;
 mod collect;
+mod provider_bodies;
+mod provider_calls;
+mod provider_faults;
+mod provider_stub;
 mod provider_yahoo_chart;
 mod replay;
 mod stub;

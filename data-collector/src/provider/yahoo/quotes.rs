@@ -60,7 +60,10 @@ impl Quotes {
         let session = self.sessions.get(&self.http, None).await?;
         match self.ask(&session, tickers).await {
             Err(ProviderError::Unauthorized { status: 401 }) => {
-                tracing::debug!(quote.source = NAME, "the crumb is refused; a new one is asked for");
+                tracing::debug!(
+                    quote.source = NAME,
+                    "the crumb is refused; a new one is asked for"
+                );
                 // Cookie, crumb, and the call once more.
                 self.limiter.charge(3);
                 let renewed = self.sessions.get(&self.http, Some(&session)).await?;
@@ -275,11 +278,15 @@ mod tests {
             .unwrap_err()
         };
         assert_eq!(of("Unauthorized"), ProviderError::Unauthorized { status: 401 });
-        assert!(matches!(
-            of("internal-error"),
-            ProviderError::BadResponse { .. }
-        ));
-        for text in ["", "<html>consent</html>", "Edge: Too Many Requests", "[]", "{}", "null"] {
+        assert!(matches!(of("internal-error"), ProviderError::BadResponse { .. }));
+        for text in [
+            "",
+            "<html>consent</html>",
+            "Edge: Too Many Requests",
+            "[]",
+            "{}",
+            "null",
+        ] {
             assert!(
                 matches!(read_of(&["AAPL"], text), Err(ProviderError::BadResponse { .. })),
                 "{text}"

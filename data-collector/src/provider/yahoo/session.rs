@@ -126,7 +126,16 @@ mod tests {
             crumb_of(b"Too Many Requests\r\n").unwrap_err(),
             ProviderError::RateLimited { retry_after: None }
         );
-        for text in ["", " ", "two words", "<html>", "<html><body/></html>", "{\"a\":1}", "line\n", "\u{fffd}"] {
+        for text in [
+            "",
+            " ",
+            "two words",
+            "<html>",
+            "<html><body/></html>",
+            "{\"a\":1}",
+            "line\n",
+            "\u{fffd}",
+        ] {
             assert!(
                 matches!(crumb_of(text.as_bytes()), Err(ProviderError::BadResponse { .. })),
                 "{text:?}"
