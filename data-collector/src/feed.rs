@@ -108,10 +108,10 @@ mod tests {
         let watched = Arc::new(AtomicU64::new(0));
         let feed = Feed::new("test", Arc::clone(&watched));
         let settings = Settings {
-            failures: 2,
+            minimum_calls: 2,
             ..Settings::default()
         };
-        let breaker = Breaker::new("test", &settings);
+        let breaker = Breaker::new("test", "quotes", &settings);
         let now = Timestamp::from_micros(9);
         let new = feed.state(&breaker, now);
         let expected = FeedState {
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(open.breaker, BreakerState::Open);
         let reason = open.reason.unwrap();
         assert!(
-            reason.starts_with("the provider is not available: HTTP 503 xxx"),
+            reason.starts_with("2 of 2 calls failed, at last: the provider is not available: HTTP 503 xxx"),
             "{reason}"
         );
         assert_eq!(reason.chars().count(), 200);

@@ -9,6 +9,7 @@ pub mod poll;
 pub mod provider;
 pub mod publish;
 pub mod replay;
+pub mod sanity;
 pub mod schedule;
 pub mod staleness;
 pub mod watchlist;
@@ -182,7 +183,11 @@ async fn collect(
     let consumer = kafka.consumer(GROUP, RULES, StartFrom::Beginning, limits)?;
     let (changes, changed) = mpsc::channel(CHANGES);
     let list = Watchlist::new(kafka.partitions(), pinned);
-    let breaker = Arc::new(Breaker::new(provider.name(), &breaker::Settings::default()));
+    let breaker = Arc::new(Breaker::new(
+        provider.name(),
+        provider.endpoint(),
+        &breaker::Settings::default(),
+    ));
     let watched = Arc::new(AtomicU64::new(0));
     let feed = Arc::new(Feed::new(provider.name(), Arc::clone(&watched)));
     let poller = Arc::new(Poller::new(

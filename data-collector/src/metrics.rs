@@ -10,9 +10,9 @@ pub(crate) const QUOTES_UNDELIVERED: &str = "stockalert_collector_quotes_undeliv
 pub(crate) const FETCHES: &str = "stockalert_collector_fetches_total";
 /// Polls left out because the ticker's last one had not ended, or there were too many at once.
 pub(crate) const BEATS_SKIPPED: &str = "stockalert_collector_beats_skipped_total";
-/// 0 closed, 1 half open, 2 open, by `provider`.
+/// 0 closed, 1 half open, 2 open, by `provider` and `endpoint`.
 pub(crate) const BREAKER_STATE: &str = "stockalert_collector_breaker_state";
-/// By `provider` and the state entered, `to`.
+/// By `provider`, `endpoint`, the state entered (`to`) and the `reason`.
 pub(crate) const BREAKER_TRANSITIONS: &str = "stockalert_collector_breaker_transitions_total";
 /// Tickers that this process polls.
 pub(crate) const TICKERS_WATCHED: &str = "stockalert_collector_tickers_watched";
@@ -36,7 +36,7 @@ pub(crate) fn describe() {
     describe_gauge!(BREAKER_STATE, "Circuit breaker: 0 closed, 1 half open, 2 open");
     describe_counter!(
         BREAKER_TRANSITIONS,
-        "State changes of the circuit breaker, by the state entered"
+        "State changes of the circuit breaker, by the state entered and the reason"
     );
     describe_gauge!(TICKERS_WATCHED, "Tickers that this process polls");
     describe_counter!(

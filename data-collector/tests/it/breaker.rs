@@ -3,17 +3,26 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use data_collector::breaker::{Breaker, CallError, HALF_OPEN_PROBES, Settings, State};
+use data_collector::breaker::{Breaker, CallError, Settings, State};
 use data_collector::provider::ProviderError;
 use tokio::task::LocalSet;
 
 const TASKS: usize = 64;
+const PROBES: usize = 3;
 
+/// Opens when two of the last four calls failed, or three of them took two seconds.
 fn settings() -> Settings {
     Settings {
-        failures: 3,
+        window: 4,
+        minimum_calls: 3,
+        failure_rate: 50,
+        slow_call_rate: 75,
+        slow_after: Duration::from_secs(2),
+        probes: PROBES,
         open_for: (Duration::from_secs(5), Duration::from_secs(20)),
         rate_limited_for: (Duration::from_secs(60), Duration::from_secs(200)),
         call_timeout: Duration::from_secs(10),
@@ -30,7 +39,7 @@ struct Trial {
 impl Trial {
     fn new() -> Self {
         Self {
-            breaker: Rc::new(Breaker::new("test", &settings())),
+            breaker: Rc::new(Breaker::new("test", "quotes", &settings())),
             calls: Rc::default(),
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_time()
@@ -59,6 +68,13 @@ impl Trial {
         self.calls.get() - before
     }
 
+    fn slow_call(&self, milliseconds: u64) -> Result<(), CallError> {
+        self.runtime.block_on(self.breaker.call(async {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            Ok(())
+        }))
+    }
+
     fn call(&self, answer: Result<(), ProviderError>) -> Result<(), CallError> {
         self.runtime.block_on(self.breaker.call(async {
             self.calls.set(self.calls.get() + 1);
@@ -80,25 +96,94 @@ fn limited(seconds: Option<u64>) -> ProviderError {
 }
 
 #[test]
-fn failures_in_a_row_open_it_and_an_open_one_makes_no_call() {
+fn too_many_failures_among_the_last_calls_open_it_and_an_open_one_makes_no_call() {
     failsafe::clock::freeze(|_| {
         let trial = Trial::new();
-        for _ in 0..2 {
-            assert_eq!(trial.call(Err(down())), Err(CallError::Provider(down())));
+        for answer in [Err(down()), Ok(())] {
+            trial.call(answer).ok();
+            assert_eq!(trial.breaker.state(), State::Closed, "too few calls to tell");
         }
-        assert_eq!(trial.call(Ok(())), Ok(()), "a success starts the count anew");
-        for _ in 0..3 {
+        // One of three, one of four, one of the last four, none of the last four.
+        for answer in [Ok(()), Ok(()), Err(down()), Ok(()), Ok(()), Ok(()), Ok(())] {
+            trial.call(answer).ok();
             assert_eq!(trial.breaker.state(), State::Closed);
-            assert_eq!(trial.call(Err(down())), Err(CallError::Provider(down())));
         }
+        for answer in [Err(down()), Ok(())] {
+            trial.call(answer).ok();
+            assert_eq!(
+                (trial.breaker.state(), trial.breaker.reason()),
+                (State::Closed, None)
+            );
+        }
+        assert_eq!(trial.call(Err(down())), Err(CallError::Provider(down())));
         assert_eq!(trial.breaker.state(), State::Open);
+        assert_eq!(
+            trial.breaker.reason().unwrap(),
+            "2 of 4 calls failed, at last: the provider is not available: HTTP 503; it is tried again"
+        );
         assert_eq!(trial.storm(&Ok(())), 0);
         assert_eq!(trial.call(Ok(())), Err(CallError::Rejected));
     });
 }
 
 #[test]
-fn half_open_lets_one_probe_through_over_64_tasks_and_its_success_closes_it() {
+fn a_success_that_completes_the_minimum_opens_it_if_the_calls_before_it_failed() {
+    failsafe::clock::freeze(|_| {
+        let trial = Trial::new();
+        for answer in [Err(down()), Err(down()), Ok(())] {
+            assert_eq!(trial.breaker.state(), State::Closed);
+            trial.call(answer).ok();
+        }
+        assert_eq!(trial.breaker.state(), State::Open);
+        assert!(
+            trial
+                .breaker
+                .reason()
+                .unwrap()
+                .starts_with("2 of 3 calls failed, at last:")
+        );
+    });
+}
+
+#[test]
+fn calls_that_answer_slowly_open_it_and_slow_probes_keep_it_open() {
+    failsafe::clock::freeze(|clock| {
+        let trial = Trial::new();
+        for (milliseconds, state) in [
+            (2_000, State::Closed),
+            (1_999, State::Closed),
+            (2_000, State::Closed),
+            (9_000, State::Open),
+        ] {
+            trial.slow_call(milliseconds).unwrap();
+            assert_eq!(trial.breaker.state(), state, "{milliseconds}");
+        }
+        assert_eq!(trial.breaker.reason().unwrap(), "3 of 4 calls were slow");
+        clock.advance(Duration::from_millis(5_001));
+        for _ in 0..PROBES {
+            assert_ne!(trial.breaker.state(), State::Closed);
+            trial.slow_call(2_000).unwrap();
+        }
+        assert_eq!(trial.breaker.state(), State::Open);
+    });
+}
+
+#[test]
+fn trouble_in_an_answer_that_came_counts_as_a_failure() {
+    failsafe::clock::freeze(|_| {
+        let trial = Trial::new();
+        let answer =
+            || async { Ok::<_, ProviderError>(vec![ProviderError::UnknownSymbol, limited(Some(30))]) };
+        let given = trial
+            .runtime
+            .block_on(trial.breaker.call_with(answer(), |errors| errors.last()));
+        assert_eq!(given.unwrap().len(), 2, "the answer is given all the same");
+        assert_eq!(trial.breaker.state(), State::Open);
+    });
+}
+
+#[test]
+fn half_open_lets_three_probes_through_over_64_tasks_and_their_success_closes_it() {
     failsafe::clock::freeze(|clock| {
         let trial = Trial::new();
         assert_eq!(
@@ -108,7 +193,7 @@ fn half_open_lets_one_probe_through_over_64_tasks_and_its_success_closes_it() {
         );
         assert_eq!(trial.breaker.state(), State::Open);
         clock.advance(Duration::from_millis(5_001));
-        assert_eq!(trial.storm(&Ok(())), HALF_OPEN_PROBES);
+        assert_eq!(trial.storm(&Ok(())), PROBES);
         assert_eq!(trial.breaker.state(), State::Closed);
         assert_eq!(trial.storm(&Ok(())), TASKS);
     });
@@ -123,44 +208,69 @@ fn failed_probes_open_it_for_twice_as_long_up_to_the_longest() {
             clock.advance(Duration::from_secs(seconds));
             assert_eq!(trial.storm(&Err(down())), 0, "{seconds} s are not over yet");
             clock.advance(Duration::from_millis(1));
-            assert_eq!(
-                trial.storm(&Err(down())),
-                HALF_OPEN_PROBES,
-                "{seconds} s are over"
-            );
+            assert_eq!(trial.storm(&Err(down())), PROBES, "{seconds} s are over");
             assert_eq!(trial.breaker.state(), State::Open);
         }
         clock.advance(Duration::from_millis(20_001));
-        assert_eq!(trial.call(Ok(())), Ok(()));
+        assert_eq!(trial.storm(&Ok(())), PROBES);
         trial.storm(&Err(down()));
         clock.advance(Duration::from_millis(5_001));
         assert_eq!(
             trial.storm(&Ok(())),
-            HALF_OPEN_PROBES,
+            PROBES,
             "after a success the back-off starts anew"
         );
     });
 }
 
 #[test]
-fn a_symbol_without_price_counts_for_the_provider_not_against_it() {
+fn one_failed_probe_of_three_does_not_keep_it_open_and_two_do() {
     failsafe::clock::freeze(|clock| {
         let trial = Trial::new();
-        for error in [
-            ProviderError::UnknownSymbol,
-            ProviderError::NoPrice {
-                reason: "closed".into(),
-            },
+        for (answers, state) in [
+            ([Err(down()), Ok(()), Ok(())], State::Closed),
+            ([Ok(()), Err(down()), Err(down())], State::Open),
         ] {
+            trial.storm(&Err(down()));
+            assert_eq!(trial.breaker.state(), State::Open);
+            clock.advance(Duration::from_millis(5_001));
+            for answer in answers {
+                assert_ne!(trial.breaker.state(), State::Closed);
+                assert_ne!(trial.call(answer), Err(CallError::Rejected));
+            }
+            assert_eq!(trial.breaker.state(), state);
+        }
+        assert!(
+            trial
+                .breaker
+                .reason()
+                .unwrap()
+                .starts_with("2 of 3 calls failed, at last:"),
+            "{:?}",
+            trial.breaker.reason()
+        );
+    });
+}
+
+#[test]
+fn what_concerns_one_symbol_does_not_count_unless_it_is_a_probe() {
+    failsafe::clock::freeze(|clock| {
+        let trial = Trial::new();
+        let no_price = || ProviderError::NoPrice {
+            reason: "closed".into(),
+        };
+        for error in [ProviderError::UnknownSymbol, no_price()] {
             assert_eq!(trial.storm(&Err(error)), TASKS);
             assert_eq!(trial.breaker.state(), State::Closed);
         }
-        trial.storm(&Err(down()));
+        // They do not make the failures among them fewer.
+        for error in [down(), ProviderError::UnknownSymbol, down(), no_price(), down()] {
+            assert_eq!(trial.breaker.state(), State::Closed);
+            trial.call(Err(error)).unwrap_err();
+        }
+        assert_eq!(trial.breaker.state(), State::Open);
         clock.advance(Duration::from_millis(5_001));
-        assert_eq!(
-            trial.call(Err(ProviderError::UnknownSymbol)),
-            Err(ProviderError::UnknownSymbol.into())
-        );
+        assert_eq!(trial.storm(&Err(ProviderError::UnknownSymbol)), PROBES);
         assert_eq!(trial.breaker.state(), State::Closed, "it answered");
     });
 }
@@ -177,14 +287,15 @@ fn too_many_requests_open_it_at_once_for_as_long_as_the_provider_asks() {
         clock.advance(Duration::from_secs(300));
         assert_eq!(trial.storm(&Ok(())), 0);
         clock.advance(Duration::from_millis(1));
-        assert_eq!(trial.storm(&Ok(())), HALF_OPEN_PROBES);
+        assert_eq!(trial.storm(&Ok(())), PROBES);
         // No header for centuries, and none for no time at all.
         for (asked, honoured) in [(u64::MAX, 3_600), (0, 1)] {
             trial.call(Err(limited(Some(asked)))).unwrap_err();
+            assert_eq!(trial.breaker.state(), State::Open, "one is enough");
             clock.advance(Duration::from_secs(honoured));
             assert_eq!(trial.storm(&Ok(())), 0, "{asked}");
             clock.advance(Duration::from_millis(1));
-            assert_eq!(trial.storm(&Ok(())), HALF_OPEN_PROBES, "{asked}");
+            assert_eq!(trial.storm(&Ok(())), PROBES, "{asked}");
         }
     });
 }
@@ -193,7 +304,7 @@ fn too_many_requests_open_it_at_once_for_as_long_as_the_provider_asks() {
 fn too_many_requests_without_a_time_open_it_for_longer_and_longer() {
     failsafe::clock::freeze(|clock| {
         let trial = Trial::new();
-        trial.call(Err(limited(None))).unwrap_err();
+        assert_eq!(trial.storm(&Err(limited(None))), TASKS, "64 refusals count once");
         for seconds in [60, 120, 200, 200] {
             clock.advance(Duration::from_secs(seconds));
             assert_eq!(
@@ -202,12 +313,45 @@ fn too_many_requests_without_a_time_open_it_for_longer_and_longer() {
                 "{seconds} s are not over yet"
             );
             clock.advance(Duration::from_millis(1));
-            assert_eq!(
-                trial.storm(&Err(limited(None))),
-                HALF_OPEN_PROBES,
-                "{seconds} s are over"
-            );
+            assert_eq!(trial.storm(&Err(limited(None))), PROBES, "{seconds} s are over");
         }
+    });
+}
+
+#[test]
+fn a_refusal_that_comes_when_it_is_open_already_is_honoured_too() {
+    failsafe::clock::freeze(|clock| {
+        let trial = Trial::new();
+        let (refuse, refused) = tokio::sync::oneshot::channel::<()>();
+        let local = LocalSet::new();
+        let breaker = Rc::clone(&trial.breaker);
+        let late = local.spawn_local(async move {
+            breaker
+                .call(async {
+                    refused.await.unwrap();
+                    Err::<(), _>(limited(Some(300)))
+                })
+                .await
+        });
+        trial.runtime.block_on(local.run_until(tokio::task::yield_now()));
+        for _ in 0..3 {
+            trial.call(Err(down())).unwrap_err();
+        }
+        assert_eq!(trial.breaker.state(), State::Open);
+        clock.advance(Duration::from_secs(2));
+        trial.runtime.block_on(local.run_until(async {
+            refuse.send(()).unwrap();
+            late.await.unwrap().unwrap_err();
+        }));
+        clock.advance(Duration::from_secs(300));
+        assert_eq!(
+            trial.storm(&Ok(())),
+            0,
+            "not after 5 s: 300 s from the refusal on"
+        );
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(trial.storm(&Ok(())), PROBES);
+        assert_eq!(trial.breaker.state(), State::Closed);
     });
 }
 
@@ -241,7 +385,7 @@ fn a_cancelled_probe_gives_its_place_back() {
             });
         }
         assert_eq!(trial.breaker.state(), State::HalfOpen);
-        assert_eq!(trial.storm(&Ok(())), HALF_OPEN_PROBES);
+        assert_eq!(trial.storm(&Ok(())), PROBES);
         assert_eq!(trial.breaker.state(), State::Closed);
     });
 }
@@ -274,10 +418,70 @@ fn a_late_answer_from_before_it_opened_does_not_close_it() {
             answer.send(()).unwrap();
             assert_eq!(call.await.unwrap(), Ok(()));
         }));
-        assert_eq!(trial.breaker.state(), State::HalfOpen, "only the probe decides");
+        assert_eq!(trial.breaker.state(), State::HalfOpen, "only probes decide");
         trial
             .runtime
             .block_on(local.run_until(async { assert!(probe.await.unwrap().is_err()) }));
+        trial.call(Ok(())).unwrap();
+        assert_eq!(trial.breaker.state(), State::HalfOpen, "once all have ended");
+        trial.call(Err(down())).unwrap_err();
         assert_eq!(trial.breaker.state(), State::Open);
+    });
+}
+
+#[test]
+fn threads_that_call_at_once_get_no_more_than_the_probes() {
+    // failsafe's clock can only be frozen on one thread: a real second has to pass.
+    const ROUNDS: usize = 50;
+    let settings = Settings {
+        open_for: (Duration::from_secs(1), Duration::from_secs(1)),
+        ..settings()
+    };
+    let breaker = Arc::new(Breaker::new("test", "quotes", &settings));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let rejected = Arc::new(AtomicUsize::new(0));
+    runtime.block_on(async {
+        for _ in 0..3 {
+            breaker.call(async { Err::<(), _>(down()) }).await.unwrap_err();
+        }
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let (answer, answered) = tokio::sync::watch::channel(false);
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|_| {
+                let (breaker, calls) = (Arc::clone(&breaker), Arc::clone(&calls));
+                let rejected = Arc::clone(&rejected);
+                let mut answered = answered.clone();
+                tokio::spawn(async move {
+                    for _ in 0..ROUNDS {
+                        let call = async {
+                            calls.fetch_add(1, Ordering::Relaxed);
+                            answered.wait_for(|answered| *answered).await.unwrap();
+                            Ok(())
+                        };
+                        if breaker.call(call).await.is_ok() {
+                            return 1;
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                    rejected.fetch_add(1, Ordering::Relaxed);
+                    0
+                })
+            })
+            .collect();
+        while rejected.load(Ordering::Relaxed) < TASKS - PROBES {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        answer.send(true).unwrap();
+        let mut answered = 0;
+        for task in tasks {
+            answered += task.await.unwrap();
+        }
+        assert_eq!((calls.load(Ordering::Relaxed), answered), (PROBES, PROBES));
+        assert_eq!(breaker.state(), State::Closed);
     });
 }

@@ -272,13 +272,13 @@ async fn a_provider_that_is_down_is_left_alone_and_polled_again_when_it_is_back(
         trial.add_rule(&format!("T{number}")).await;
     }
     let down = async {
-        while stub.count() < 5 {
+        while stub.count() < 10 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::time::timeout(PATIENCE, down)
         .await
-        .expect("five calls in time");
+        .expect("ten calls in time");
     stub.answer_with(Answer::Full(
         "200 OK",
         "",

@@ -7,6 +7,7 @@
 )]
 
 mod breaker;
+mod breaker_model;
 mod collect;
 mod provider_bodies;
 mod provider_calls;
@@ -14,4 +15,6 @@ mod provider_faults;
 mod provider_stub;
 mod provider_yahoo_chart;
 mod replay;
+mod sanity;
+mod sanity_files;
 mod stub;
