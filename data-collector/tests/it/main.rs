@@ -16,5 +16,4 @@ mod provider_stub;
 mod provider_yahoo_chart;
 mod replay;
 mod sanity;
-mod sanity_files;
 mod stub;

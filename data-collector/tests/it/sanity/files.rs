@@ -35,7 +35,11 @@ fn judge(file: &str) -> Figures {
         }
         let is_held = matches!(outcome, Outcome::Quarantine(_));
         if is_held && *was_held {
-            let last = figures.held.iter_mut().rev().find(|(ticker, ..)| *ticker == quote.ticker);
+            let last = figures
+                .held
+                .iter_mut()
+                .rev()
+                .find(|(ticker, ..)| *ticker == quote.ticker);
             let (_, _, end, count) = last.unwrap();
             (*end, *count) = (quote.event_time, *count + 1);
         } else if is_held {
@@ -81,7 +85,12 @@ fn real_days_raise_no_false_quote_and_true_moves_pass() {
 
     let errors = judge("provider_errors_100x_AET.L_split_CNE.L.csv");
     assert_eq!(errors.counts["suspect_unit"], 9);
-    assert!(errors.confirmed.iter().all(|text| text.starts_with("CNE.L 2023-05-17")));
+    assert!(
+        errors
+            .confirmed
+            .iter()
+            .all(|text| text.starts_with("CNE.L 2023-05-17"))
+    );
 
     judge("us_daily_4tickers_2000-2013.csv");
 }
