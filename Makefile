@@ -30,7 +30,7 @@ e2e: install build ## the whole-system tests alone, with their output
 	deploy/local/with-servers cargo test -p e2e -- --ignored --nocapture
 
 bench: install ## speed in numbers, beside the broker and the client alone; QUICK=1 for rough ones in two minutes
-	cargo build --release -p alert-system -p e2e --bins
+	cargo build --release -p alert-system -p stockalert -p e2e --bins
 	target/release/bench-engine $(if $(QUICK),--quick)
 	STOCKALERT_BIN_DIR=$(CURDIR)/target/release deploy/local/with-servers target/release/bench $(if $(QUICK),--quick)
 

@@ -25,6 +25,15 @@ impl Progress {
     }
 }
 
+/// What the ratio of the two numbers may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bar {
+    /// Less is better.
+    AtMost(f64),
+    /// More is better.
+    AtLeast(f64),
+}
+
 /// One line of the table.
 #[derive(Debug)]
 pub struct Row {
@@ -36,8 +45,8 @@ pub struct Row {
     pub measured: f64,
     /// What it is compared with.
     pub baseline: f64,
-    /// What the ratio may be.
-    pub bar: f64,
+    /// What their ratio may be.
+    pub bar: Bar,
     /// What else was seen.
     pub notes: Vec<String>,
 }
@@ -57,8 +66,8 @@ pub fn print(rows: &[Row]) {
             row.name,
             number(row.measured),
             number(row.baseline),
-            format!("<= {}", row.bar),
-            verdict(ratio, row.bar)
+            row.bar.to_string(),
+            row.bar.verdict(ratio)
         );
     }
     println!();
@@ -67,11 +76,22 @@ pub fn print(rows: &[Row]) {
     }
 }
 
-fn verdict(ratio: f64, bar: f64) -> String {
-    if ratio <= bar {
-        "yes".into()
-    } else {
-        format!("no, {:.0} % above", (ratio / bar - 1.0) * 100.0)
+impl std::fmt::Display for Bar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AtMost(bar) => write!(f, "<= {bar}"),
+            Self::AtLeast(bar) => write!(f, ">= {bar}"),
+        }
+    }
+}
+
+impl Bar {
+    fn verdict(self, ratio: f64) -> String {
+        match self {
+            Self::AtMost(bar) if ratio > bar => format!("no, {:.0} % above", (ratio / bar - 1.0) * 100.0),
+            Self::AtLeast(bar) if ratio < bar => format!("no, {:.0} % below", (1.0 - ratio / bar) * 100.0),
+            Self::AtMost(_) | Self::AtLeast(_) => "yes".into(),
+        }
     }
 }
 
@@ -132,7 +152,9 @@ mod tests {
 
     #[test]
     fn a_missed_bar_says_by_how_much() {
-        assert_eq!(verdict(1.3, 1.3), "yes");
-        assert_eq!(verdict(1.95, 1.3), "no, 50 % above");
+        assert_eq!(Bar::AtMost(1.3).verdict(1.3), "yes");
+        assert_eq!(Bar::AtMost(1.3).verdict(1.95), "no, 50 % above");
+        assert_eq!(Bar::AtLeast(0.8).verdict(0.8), "yes");
+        assert_eq!(Bar::AtLeast(0.8).verdict(0.6), "no, 25 % below");
     }
 }

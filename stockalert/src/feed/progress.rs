@@ -60,7 +60,7 @@ fn line(before: Snapshot, now: Snapshot) -> String {
 /// For people, after the end.
 pub(super) fn summary(totals: &Totals) -> String {
     let mut text = format!(
-        "{} quotes sent, {} acknowledged in {:.1} s: {:.0}/s. The slowest acknowledgement took {:.0} ms.\n",
+        "Quotes sent: {}; acknowledged: {} in {:.1} s, {:.0}/s; the slowest after {:.0} ms.\n",
         totals.sent,
         totals.acknowledged,
         totals.seconds,
@@ -69,12 +69,12 @@ pub(super) fn summary(totals: &Totals) -> String {
     );
     if totals.missed > 0 {
         text.push_str(&format!(
-            "{} quotes were due and not made: the rate could not be kept by this machine or the broker.\n",
+            "Due but never made, because this machine or the broker could not keep the rate: {}.\n",
             totals.missed
         ));
     }
     if totals.skipped_rows > 0 {
-        text.push_str(&format!("{} rows were skipped:\n", totals.skipped_rows));
+        text.push_str(&format!("Rows skipped: {}.\n", totals.skipped_rows));
         for row in &totals.bad_rows {
             text.push_str(&format!("  {}\n", printable(row)));
         }
@@ -129,12 +129,11 @@ mod tests {
             bad_rows: vec!["line 2: it has 1 \u{1b} fields".into()],
             fault: None,
         };
-        insta::assert_snapshot!(summary(&totals), @"
-        10 quotes sent, 9 acknowledged in 2.0 s: 4/s. The slowest acknowledgement took 3 ms.
-        7 quotes were due and not made: the rate could not be kept by this machine or the broker.
-        6 rows were skipped:
-          line 2: it has 1 \u{fffd} fields
-          ...
-        ");
+        assert_eq!(
+            summary(&totals),
+            "Quotes sent: 10; acknowledged: 9 in 2.0 s, 4/s; the slowest after 3 ms.\n\
+             Due but never made, because this machine or the broker could not keep the rate: 7.\n\
+             Rows skipped: 6.\n  line 2: it has 1 \u{fffd} fields\n  ...\n"
+        );
     }
 }

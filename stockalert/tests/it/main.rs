@@ -3,5 +3,6 @@
 mod client;
 mod dead_letters;
 mod demo;
+mod feed;
 mod program;
 mod stub;

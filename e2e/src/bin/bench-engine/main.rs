@@ -9,7 +9,7 @@ mod stopwatch;
 use alert_system::engine::Engine;
 use anyhow::bail;
 use clap::Parser;
-use e2e::report::{self, Progress, Row};
+use e2e::report::{self, Bar, Progress, Row};
 use peak_alloc::PeakAlloc;
 
 use crate::rules::Market;
@@ -88,7 +88,7 @@ fn memory(engine: &Engine, bytes: usize) -> Row {
         unit: "B",
         measured: each - payload,
         baseline: 24.0,
-        bar: 1.5,
+        bar: Bar::AtMost(1.5),
         notes: vec![format!("a rule's own data: {payload} B")],
     }
 }

@@ -6,14 +6,20 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use cqrs::domain::{Ticker, Timestamp};
+use data_collector::provider::synthetic::Synthetic;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::producer::{BaseProducer, BaseRecord};
 use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
+use service::TraceParent;
+use service::codec::encode_quote;
 use service::config::KafkaArgs;
 use service::kafka::Kafka;
-use service::topics::{ALERTS, QUOTES, RULES, TICKERS};
+use service::topics::{ALERTS, QUOTES, RULES, TICKERS, partition_of};
 
 use crate::cpu::cpu_time;
+use crate::feed::{FED_TICKERS, FEED_LINGER};
+use crate::writer::Writer;
 
 /// The group of a consumer that does nothing.
 pub(crate) const BARE_GROUP: &str = "bench-bare";
@@ -35,6 +41,9 @@ pub(crate) enum Baseline {
     /// Reads one topic and writes every so many-th record to another, until it is killed.
     #[command(hide = true)]
     Forward { every: usize },
+    /// Writes so many quotes that were made beforehand, with the settings of `stockalert feed`.
+    #[command(hide = true)]
+    Produce { records: usize },
 }
 
 /// What a baseline took.
@@ -56,6 +65,7 @@ impl Process {
             Baseline::Consume { records } => ("consume", records),
             Baseline::ReadState { records } => ("read-state", records),
             Baseline::Forward { every } => ("forward", every),
+            Baseline::Produce { records } => ("produce", records),
         };
         let mut child = Command::new(std::env::current_exe()?)
             .args([name, &number.to_string()])
@@ -98,6 +108,7 @@ pub(crate) fn run(baseline: Baseline, kafka: &Kafka) -> anyhow::Result<()> {
         Baseline::Consume { records } => consume(kafka, records),
         Baseline::ReadState { records } => read_state(kafka, records),
         Baseline::Forward { every } => forward(kafka, every),
+        Baseline::Produce { records } => produce(kafka, records),
     }
 }
 
@@ -179,6 +190,26 @@ fn read_state(kafka: &Kafka, records: usize) -> anyhow::Result<()> {
     }
     consumer.assign(&partitions)?;
     touch(&consumer, records, |_, _| ())?;
+    say(mark.taken()?);
+    Ok(())
+}
+
+fn produce(kafka: &Kafka, records: usize) -> anyhow::Result<()> {
+    let market = Synthetic::new(1);
+    let quote = |number: u32| -> anyhow::Result<(Ticker, i32, Vec<u8>)> {
+        let ticker: Ticker = format!("T{number}").parse()?;
+        let payload = encode_quote(&market.trade(&ticker, Timestamp::now())?);
+        let partition = partition_of(&ticker, kafka.partitions());
+        Ok((ticker, partition, payload))
+    };
+    let quotes: Vec<_> = (0..FED_TICKERS).map(quote).collect::<anyhow::Result<_>>()?;
+    let trace = TraceParent::generate().to_string();
+    let writer = Writer::open(kafka, FEED_LINGER)?;
+    let mark = Mark::now()?;
+    for (ticker, partition, payload) in quotes.iter().cycle().take(records) {
+        writer.write_as_is(QUOTES.name, *partition, ticker.as_str(), payload, Some(&trace))?;
+    }
+    writer.finish()?;
     say(mark.taken()?);
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::child::{Baseline, HOP_IN, HOP_OUT, Process};
 use crate::scene::Scene;
 use crate::system::{start, stop};
 use crate::writer::Writer;
-use e2e::report::{Progress, Row, at, median};
+use e2e::report::{Bar, Progress, Row, at, median};
 
 /// Quotes per second.
 const RATE: usize = 10_000;
@@ -202,7 +202,7 @@ fn row(whole: &[Vec<Duration>], hops: &[Vec<Duration>]) -> Row {
         unit: "ms",
         measured: p99(whole),
         baseline: p99(hops),
-        bar: 1.5,
+        bar: Bar::AtMost(1.5),
         notes: vec![note("quote to alert", whole), note("two bare hops", hops)],
     }
 }

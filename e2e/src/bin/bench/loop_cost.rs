@@ -10,7 +10,7 @@ use crate::child::{BARE_GROUP, Baseline, Process, Taken};
 use crate::cpu::cpu_time;
 use crate::scene::Scene;
 use crate::writer::Writer;
-use e2e::report::{Progress, Row, median};
+use e2e::report::{Bar, Progress, Row, median};
 
 /// librdkafka's own.
 const LINGER: Duration = Duration::from_millis(5);
@@ -100,7 +100,7 @@ fn row(whole: &[Taken], bare: &[Taken], quotes: usize) -> Row {
         unit: "ns",
         measured: each(median(&cpu(whole))),
         baseline: each(median(&cpu(bare))),
-        bar: 1.3,
+        bar: Bar::AtMost(1.3),
         notes: vec![
             format!(
                 "whole loop, every round: {} ns; bare {} ns",

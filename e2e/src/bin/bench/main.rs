@@ -1,11 +1,12 @@
-//! What the alert-system costs on a real broker, each beside the client and the broker alone in the same run. `make
-//! bench` brings the broker and the programs.
+//! What the alert-system costs on a real broker, and how fast the feed is, each beside the client and the broker alone in
+//! the same run. `make bench` brings the broker and the programs.
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
 mod broker;
 mod child;
 mod cpu;
+mod feed;
 mod latency;
 mod loop_cost;
 mod restore;
@@ -47,6 +48,7 @@ struct Plan {
     restores: usize,
     quotes: usize,
     loops: usize,
+    feed: feed::Rounds,
 }
 
 const FULL: Plan = Plan {
@@ -60,6 +62,11 @@ const FULL: Plan = Plan {
     restores: 3,
     quotes: 1_000_000,
     loops: 5,
+    feed: feed::Rounds {
+        rounds: 5,
+        duration: Duration::from_secs(4),
+        records: 1_000_000,
+    },
 };
 
 const QUICK: Plan = Plan {
@@ -70,6 +77,11 @@ const QUICK: Plan = Plan {
     },
     restores: 3,
     loops: 3,
+    feed: feed::Rounds {
+        rounds: 3,
+        duration: Duration::from_secs(3),
+        records: 500_000,
+    },
     ..FULL
 };
 
@@ -103,6 +115,8 @@ async fn measure(kafka: KafkaArgs, plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let (restore, system) = restore::measure(&broker, &scene, plan.restores, logs.path(), &progress).await?;
     let rounds = (plan.quotes, plan.loops);
     let loop_cost = loop_cost::measure(&broker, &mut scene, &system, rounds, &progress)?;
+    system::stop(system).await?;
+    let [fast, steady] = feed::measure(&broker, plan.feed, &progress).await?;
     progress.say("done");
-    Ok(vec![loop_cost, restore, latency])
+    Ok(vec![loop_cost, restore, latency, fast, steady])
 }

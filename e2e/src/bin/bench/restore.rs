@@ -8,7 +8,7 @@ use crate::broker::Broker;
 use crate::child::{Baseline, Process, Taken};
 use crate::scene::Scene;
 use crate::system::{start, stop};
-use e2e::report::{Progress, Row, median};
+use e2e::report::{Bar, Progress, Row, median};
 
 /// Histogram of the alert-system, of which the sum is asked.
 const RESTORE: &str = "stockalert_restore_seconds_sum";
@@ -46,7 +46,7 @@ pub(crate) async fn measure(
         unit: "ms",
         measured: milliseconds(median(&restored)),
         baseline: milliseconds(median(&bare)),
-        bar: 1.5,
+        bar: Bar::AtMost(1.5),
         notes: vec![format!(
             "restore, every round: {} ms; bare {} ms",
             each(&restored).join(", "),

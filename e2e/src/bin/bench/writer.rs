@@ -69,15 +69,27 @@ impl Writer {
         payload: &[u8],
         trace: Option<TraceParent>,
     ) -> anyhow::Result<()> {
+        let trace = trace.map(|trace| trace.to_string());
+        self.write_as_is(topic, partition, key, payload, trace.as_deref())
+    }
+
+    /// As `write`, with the trace's text made beforehand.
+    pub(crate) fn write_as_is(
+        &self,
+        topic: &str,
+        partition: i32,
+        key: &str,
+        payload: &[u8],
+        trace: Option<&str>,
+    ) -> anyhow::Result<()> {
         let mut record: BaseRecord<'_, str, [u8]> = BaseRecord::to(topic)
             .partition(partition)
             .key(key)
             .payload(payload);
-        if let Some(trace) = trace {
-            let value = trace.to_string();
+        if trace.is_some() {
             let header = Header {
                 key: TraceParent::HEADER,
-                value: Some(&value),
+                value: trace,
             };
             record = record.headers(OwnedHeaders::new_with_capacity(1).insert(header));
         }
