@@ -1,6 +1,6 @@
 //! When each ticker is polled.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +28,8 @@ const MADE_UP_WITHIN: Duration = Duration::from_secs(2);
 ///
 /// The tickers are spread over the interval by their hash, so that a thousand of them are not asked for at once. A
 /// ticker's beats stay where they are, however long polls take; a beat on which the ticker's last poll still runs is
-/// left out, and so are beats that pass while `limit` polls run. `poll` is given what it returned the last time, or a
+/// left out, and so are beats that pass while `limit` polls run. A poll whose ticker is watched no more is dropped: it may
+/// still wait for the provider, and somebody else asks now. `poll` is given what it returned the last time, or a
 /// default when the ticker is newly watched. `watched` is how many there are.
 ///
 /// Beats follow from the ticker and the wall clock, so that they are the same in every instance: a ticker that passes to
@@ -52,7 +53,7 @@ where
     F: Future<Output = S> + Send + 'static,
 {
     let mut beats = Beats::new(interval, Timestamp::now(), watched);
-    let mut running: JoinSet<(Ticker, S)> = JoinSet::new();
+    let mut running: JoinSet<(Ticker, Option<S>)> = JoinSet::new();
     loop {
         let next = beats.next().filter(|_| running.len() < limit);
         tokio::select! {
@@ -68,9 +69,9 @@ where
                 None => break,
             },
             () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
-                if let Some((ticker, state)) = beats.start() {
+                if let Some((ticker, state, dropped)) = beats.start() {
                     let polled = poll(ticker.clone(), state);
-                    running.spawn(async move { (ticker, polled.await) });
+                    running.spawn(async move { (ticker, dropped.run_until_cancelled(polled).await) });
                 }
             }
         }
@@ -88,8 +89,9 @@ struct Beats<S> {
     origin: (Instant, u128),
     watched: HashMap<Ticker, Entry<S>>,
     due: BTreeSet<(Instant, Ticker)>,
-    /// Also those that were unwatched meanwhile: watched again, they must not be polled twice at a time.
-    running: HashSet<Ticker>,
+    /// Also those that were unwatched meanwhile: watched again, they must not be polled twice at a time. With what drops
+    /// their polls.
+    running: HashMap<Ticker, CancellationToken>,
     count: Arc<AtomicU64>,
 }
 
@@ -109,7 +111,7 @@ impl<S: Default> Beats<S> {
             origin: (Instant::now(), wall % interval.as_nanos().max(1)),
             watched: HashMap::new(),
             due: BTreeSet::new(),
-            running: HashSet::new(),
+            running: HashMap::new(),
         }
     }
 
@@ -143,11 +145,14 @@ impl<S: Default> Beats<S> {
         if let Some(entry) = self.watched.remove(ticker) {
             self.due.remove(&(entry.due, ticker.clone()));
         }
+        if let Some(drops) = self.running.get(ticker) {
+            drops.cancel();
+        }
         self.count();
     }
 
-    /// The ticker whose beat has come, if its last poll has ended.
-    fn start(&mut self) -> Option<(Ticker, S)> {
+    /// The ticker whose beat has come, if its last poll has ended; and what tells that the poll is to be dropped.
+    fn start(&mut self) -> Option<(Ticker, S, CancellationToken)> {
         let (_, ticker) = self.due.pop_first()?;
         let now = Instant::now();
         let mut due = self.beat_after(&ticker, now);
@@ -157,16 +162,19 @@ impl<S: Default> Beats<S> {
         }
         entry.due = due;
         self.due.insert((due, ticker.clone()));
-        if !self.running.insert(ticker.clone()) {
+        if self.running.contains_key(&ticker) {
             metrics::counter!(BEATS_SKIPPED).increment(1);
             return None;
         }
-        Some((ticker, std::mem::take(&mut entry.state)))
+        let drops = CancellationToken::new();
+        self.running.insert(ticker.clone(), drops.clone());
+        Some((ticker, std::mem::take(&mut entry.state), drops))
     }
 
-    fn ended(&mut self, ticker: &Ticker, state: S) {
+    /// None: the poll was dropped.
+    fn ended(&mut self, ticker: &Ticker, state: Option<S>) {
         self.running.remove(ticker);
-        if let Some(entry) = self.watched.get_mut(ticker) {
+        if let (Some(entry), Some(state)) = (self.watched.get_mut(ticker), state) {
             entry.state = state;
         }
     }

@@ -18,6 +18,23 @@ struct Trial {
     task: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
 
+/// A poll that runs, until it has ended or is dropped.
+struct Running(Arc<Mutex<(usize, usize)>>);
+
+impl Running {
+    fn start(load: Arc<Mutex<(usize, usize)>>) -> Self {
+        let (now, most) = *load.lock().unwrap();
+        *load.lock().unwrap() = (now + 1, most.max(now + 1));
+        Self(load)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().0 -= 1;
+    }
+}
+
 /// Polls take `takes`; the state counts a ticker's polls.
 fn start(limit: usize, takes: Duration) -> Trial {
     let (changes, receiver) = mpsc::channel(100_000);
@@ -29,13 +46,8 @@ fn start(limit: usize, takes: Duration) -> Trial {
         let (seen, load) = (Arc::clone(&seen), Arc::clone(&load));
         async move {
             seen.lock().unwrap().push((ticker, Instant::now(), state));
-            {
-                let mut load = load.lock().unwrap();
-                load.0 += 1;
-                load.1 = load.1.max(load.0);
-            }
+            let _running = Running::start(load);
             tokio::time::sleep(takes).await;
-            load.lock().unwrap().0 -= 1;
             state + 1
         }
     };
@@ -122,7 +134,10 @@ async fn five_thousand_tickers_near_the_limit_are_each_polled_once_per_interval_
         assert!(drift <= GRAIN * 25, "{ticker}: {drift:?}");
     }
     for count in seconds {
-        assert!((350..=540).contains(&count), "spread over the interval: {seconds:?}");
+        assert!(
+            (350..=540).contains(&count),
+            "spread over the interval: {seconds:?}"
+        );
     }
     assert!(trial.end().await <= 64);
 }
@@ -186,6 +201,26 @@ async fn an_unwatched_ticker_is_polled_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_that_waits_for_its_provider_is_dropped_when_its_ticker_is_unwatched() {
+    let trial = start(4, Duration::from_secs(1_000));
+    for number in 0..4 {
+        trial.watch(number).await;
+    }
+    tokio::time::sleep(INTERVAL).await;
+    assert_eq!(*trial.most_at_once.lock().unwrap(), (4, 4));
+    for number in 0..4 {
+        trial.unwatch(number).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(trial.most_at_once.lock().unwrap().0, 0);
+    trial.watch(9).await;
+    tokio::time::sleep(INTERVAL).await;
+    assert_eq!(trial.times_of(9).len(), 1, "there is room for others");
+    trial.unwatch(9).await;
+    trial.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ticker_that_is_wanted_for_a_moment_while_rules_are_read_is_not_polled() {
     let trial = start(4, Duration::ZERO);
     // Those whose beat comes at that very moment are.
@@ -211,9 +246,9 @@ async fn polls_until(beats: &mut Beats<()>, end: Instant) -> Vec<Instant> {
     let mut polls = Vec::new();
     while let Some(due) = beats.next().filter(|due| *due <= end) {
         tokio::time::sleep_until(due).await;
-        if let Some((ticker, ())) = beats.start() {
+        if let Some((ticker, (), _)) = beats.start() {
             polls.push(Instant::now());
-            beats.ended(&ticker, ());
+            beats.ended(&ticker, Some(()));
         }
     }
     tokio::time::sleep_until(end).await;

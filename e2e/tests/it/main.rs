@@ -6,6 +6,7 @@
     reason = "tests fail by panicking and print what they measured"
 )]
 
+mod collectors;
 mod engine;
 mod engine_run;
 mod notifier_kills;
