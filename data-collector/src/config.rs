@@ -1,3 +1,7 @@
+mod providers;
+
+pub use providers::{FallbackKind, ProviderArgs};
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,6 +56,9 @@ pub struct SourceArgs {
     /// replay: how many times faster than it happened; 0 is as fast as possible.
     #[arg(long, env = "REPLAY_SPEED", value_name = "FACTOR", default_value_t = 1.0, value_parser = replay_speed)]
     pub replay_speed: f64,
+    /// Other providers, and what they need.
+    #[command(flatten)]
+    pub providers: ProviderArgs,
 }
 
 /// A source of prices.
@@ -61,8 +68,16 @@ pub enum ProviderKind {
     Synthetic,
     /// Past prices from a file.
     Replay,
-    /// Yahoo Finance.
+    /// Yahoo Finance, one ticker a call.
     Yahoo,
+    /// Yahoo Finance, a hundred tickers a call; what is missing there, one a call.
+    YahooBatch,
+    /// Finnhub: shares of the USA, and crypto.
+    Finnhub,
+    /// Twelve Data: shares of the USA, currencies and crypto.
+    Twelvedata,
+    /// Binance: crypto.
+    Binance,
 }
 
 const DEFAULT_SEED: u64 = 1;
@@ -86,6 +101,7 @@ impl SourceArgs {
             synthetic_seed: seed,
             replay_file: None,
             replay_speed: 1.0,
+            providers: ProviderArgs::none()?,
         })
     }
 }
@@ -251,6 +267,24 @@ mod tests {
                 vec!["--quote-provider", "yahoo", "--quote-stale-after", "25h"],
                 "1s to 1d",
             ),
+            (vec!["--quote-provider", "finnhub"], "--finnhub-api-key <KEY>"),
+            (
+                vec![
+                    "--quote-provider",
+                    "yahoo",
+                    "--quote-fallback",
+                    "binance,twelvedata",
+                ],
+                "--twelvedata-api-key <KEY>",
+            ),
+            (
+                vec!["--quote-provider", "yahoo", "--quote-fallback", "synthetic"],
+                "yahoo, yahoo-batch, finnhub, twelvedata, binance",
+            ),
+            (
+                vec!["--quote-provider", "binance", "--binance-url", "ftp://x"],
+                "http://",
+            ),
             (vec!["--quote-provider", "yahoo", "--replay-speed=-1"], "give 0"),
             (
                 vec!["--quote-provider", "yahoo", "--replay-speed", "inf"],
@@ -273,6 +307,19 @@ mod tests {
             let error = parse(&arguments).unwrap_err();
             assert!(error.contains(expected), "{arguments:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_refused_without_being_shown() {
+        let arguments = ["--quote-provider", "finnhub", "--finnhub-api-key", "my secret!"];
+        let error = parse(&arguments).unwrap_err();
+        assert!(
+            error.contains("--finnhub-api-key") && error.contains("8 to 256"),
+            "{error}"
+        );
+        assert!(!error.contains("secret"), "{error}");
+        let arguments = ["--quote-provider", "finnhub", "--finnhub-api-key", "my-SECRET"];
+        assert!(!format!("{:?}", parse(&arguments).unwrap()).contains("SECRET"));
     }
 
     #[test]

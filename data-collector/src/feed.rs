@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(15);
 /// How the provider is doing. Shared by those who poll it and the one who tells of it.
 #[derive(Debug)]
 pub struct Feed {
-    provider: &'static str,
+    provider: String,
     instance: String,
     watched: Arc<AtomicU64>,
     /// Microseconds since the epoch; 0: never.
@@ -28,12 +28,12 @@ pub struct Feed {
 impl Feed {
     /// Of a process that has just started. `watched` is how many tickers it polls.
     #[must_use]
-    pub fn new(provider: &'static str, watched: Arc<AtomicU64>) -> Self {
+    pub fn new(provider: impl Into<String>, watched: Arc<AtomicU64>) -> Self {
         let mut instance = uuid::Uuid::new_v4().simple().to_string();
         // Enough to tell a handful of processes apart, and short enough to be read aloud.
         instance.truncate(8);
         Self {
-            provider,
+            provider: provider.into(),
             instance,
             watched,
             last_success: AtomicI64::new(0),
@@ -48,7 +48,7 @@ impl Feed {
     fn state(&self, breaker: &Breaker, now: Timestamp) -> FeedState {
         let last_success = self.last_success.load(Ordering::Relaxed);
         FeedState {
-            provider: self.provider.to_owned(),
+            provider: self.provider.clone(),
             instance: self.instance.clone(),
             breaker: match breaker.state() {
                 State::Closed => BreakerState::Closed,
@@ -80,7 +80,7 @@ impl Feed {
                     && !is_failing
                 {
                     tracing::warn!(
-                        quote.source = self.provider,
+                        quote.source = %self.provider,
                         "the provider's state was not told: {error}"
                     );
                 }

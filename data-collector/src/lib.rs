@@ -14,7 +14,7 @@ pub mod schedule;
 pub mod staleness;
 pub mod watchlist;
 
-pub use config::{Config, ProviderKind, SourceArgs, read_tickers};
+pub use config::{Config, FallbackKind, ProviderArgs, ProviderKind, SourceArgs, read_tickers};
 pub use provider::synthetic::start_price;
 
 use std::sync::Arc;
@@ -27,12 +27,9 @@ use service::kafka::{BatchLimits, Kafka, StartFrom};
 use service::topics::RULES;
 use tokio::sync::mpsc;
 
-use breaker::Breaker;
-use feed::Feed;
 use poll::Poller;
 use provider::Provider;
-use provider::synthetic::Synthetic;
-use provider::yahoo::Chart;
+use provider::source::Sources;
 use publish::Publisher;
 use replay::{OpenFile, Replay, Rows};
 use watchlist::Watchlist;
@@ -40,8 +37,8 @@ use watchlist::Watchlist;
 /// The consumer group whose members share the tickers.
 pub const GROUP: &str = "data-collector";
 
-/// Polls that run at once. Enough for thousands of tickers at usual answer times; more would only be answered 429.
-const MAX_CONCURRENT_POLLS: usize = 64;
+/// Polls that run at once. Most of them wait for company and for the provider's limit; only a few calls are in flight.
+const MAX_CONCURRENT_POLLS: usize = 4_096;
 /// How long a polled quote is offered to the broker: longer than a broker takes to come back (45 s), short enough that
 /// a price is not published when nobody wants it any more.
 const POLLED_MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -76,11 +73,11 @@ pub async fn run(config: Config, context: service::Context) -> anyhow::Result<()
     kafka_health.ready();
     match source {
         Source::Polled {
-            provider,
+            providers,
             pinned,
             pace,
         } => {
-            collect(&kafka, provider, pinned, pace, &publisher, context).await?;
+            collect(&kafka, providers, pinned, pace, &publisher, context).await?;
         }
         Source::Replayed { replay, rows } => {
             tracing::info!(file = %replay.path.display(), speed = replay.speed, "replay starts");
@@ -104,7 +101,7 @@ struct Pace {
 /// Where quotes come from, opened and checked.
 enum Source {
     Polled {
-        provider: Box<dyn Provider>,
+        providers: Vec<Box<dyn Provider>>,
         pinned: Vec<Ticker>,
         pace: Pace,
     },
@@ -116,26 +113,20 @@ enum Source {
 
 impl Source {
     fn open(args: &SourceArgs) -> anyhow::Result<Self> {
-        let provider: Box<dyn Provider> = match args.quote_provider {
-            ProviderKind::Synthetic => Box::new(Synthetic::new(args.synthetic_seed)),
-            ProviderKind::Yahoo => Box::new(
-                Chart::new(args.quote_provider_url.clone()).context("the HTTP client could not be set up")?,
-            ),
-            ProviderKind::Replay => {
-                let path = args
-                    .replay_file
-                    .clone()
-                    .context("QUOTE_PROVIDER=replay needs REPLAY_FILE")?;
-                let rows = Rows::open(&path)?;
-                return Ok(Self::Replayed {
-                    replay: Replay {
-                        path,
-                        speed: args.replay_speed,
-                    },
-                    rows,
-                });
-            }
-        };
+        if args.quote_provider == ProviderKind::Replay {
+            let path = args
+                .replay_file
+                .clone()
+                .context("QUOTE_PROVIDER=replay needs REPLAY_FILE")?;
+            let rows = Rows::open(&path)?;
+            return Ok(Self::Replayed {
+                replay: Replay {
+                    path,
+                    speed: args.replay_speed,
+                },
+                rows,
+            });
+        }
         let pinned = args
             .ticker_file
             .as_deref()
@@ -143,7 +134,7 @@ impl Source {
             .transpose()
             .map_err(anyhow::Error::msg)?;
         Ok(Self::Polled {
-            provider,
+            providers: provider::open::providers(args)?,
             pinned: pinned.unwrap_or_default(),
             pace: Pace {
                 interval: args.quote_poll_interval,
@@ -163,7 +154,7 @@ impl Source {
 /// Polls what the rules ask for.
 async fn collect(
     kafka: &Kafka,
-    provider: Box<dyn Provider>,
+    providers: Vec<Box<dyn Provider>>,
     pinned: Vec<Ticker>,
     pace: Pace,
     publisher: &Publisher,
@@ -171,7 +162,7 @@ async fn collect(
 ) -> anyhow::Result<()> {
     let health = context.health.component("watchlist");
     tracing::info!(
-        quote.source = provider.name(),
+        quote.sources = ?providers.iter().map(|provider| provider.name()).collect::<Vec<_>>(),
         interval = ?pace.interval,
         pinned = pinned.len(),
         "polling starts"
@@ -183,17 +174,10 @@ async fn collect(
     let consumer = kafka.consumer(GROUP, RULES, StartFrom::Beginning, limits)?;
     let (changes, changed) = mpsc::channel(CHANGES);
     let list = Watchlist::new(kafka.partitions(), pinned);
-    let breaker = Arc::new(Breaker::new(
-        provider.name(),
-        provider.endpoint(),
-        &breaker::Settings::default(),
-    ));
     let watched = Arc::new(AtomicU64::new(0));
-    let feed = Arc::new(Feed::new(provider.name(), Arc::clone(&watched)));
+    let sources = Arc::new(Sources::start(providers, pace.interval, &watched));
     let poller = Arc::new(Poller::new(
-        provider,
-        Arc::clone(&breaker),
-        Arc::clone(&feed),
+        Arc::clone(&sources),
         publisher.clone(),
         pace.stale_after,
         context.shutdown.clone(),
@@ -212,7 +196,7 @@ async fn collect(
     );
     let following = follow::follow(consumer, list, changes, health, context.shutdown.clone());
     let following = async { following.await.context("the rules can't be followed") };
-    let reporting = feed.report(&breaker, publisher, &context.shutdown);
+    let reporting = sources.report(publisher, &context.shutdown);
     let reporting = async {
         reporting.await;
         Ok(())

@@ -8,10 +8,10 @@ use cqrs::domain::{FeedChange, Quote, Ticker, TickerFeed, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::breaker::{Breaker, CallError};
-use crate::feed::Feed;
+use crate::breaker::CallError;
 use crate::metrics::FETCHES;
-use crate::provider::{Fetched, Provider, ProviderError};
+use crate::provider::source::Sources;
+use crate::provider::{Fetched, ProviderError};
 use crate::publish::Publisher;
 use crate::staleness::{Seen, Staleness, Trading, UNMOVED_FOR};
 
@@ -89,12 +89,10 @@ impl TickerState {
     }
 }
 
-/// Polls tickers of one provider through its circuit breaker.
+/// Polls tickers.
 #[derive(Debug)]
 pub struct Poller {
-    provider: Box<dyn Provider>,
-    breaker: Arc<Breaker>,
-    feed: Arc<Feed>,
+    sources: Arc<Sources>,
     publisher: Publisher,
     stale_after: Duration,
     shutdown: CancellationToken,
@@ -104,17 +102,13 @@ impl Poller {
     /// A provider may give no answer for a ticker in an open market for `stale_after`. Once `shutdown` is cancelled, calls to the provider are cut short; quotes in hand are still published.
     #[must_use]
     pub fn new(
-        provider: Box<dyn Provider>,
-        breaker: Arc<Breaker>,
-        feed: Arc<Feed>,
+        sources: Arc<Sources>,
         publisher: Publisher,
         stale_after: Duration,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
-            provider,
-            breaker,
-            feed,
+            sources,
             publisher,
             stale_after,
             shutdown,
@@ -134,26 +128,28 @@ impl Poller {
         if state.is_left_alone(Instant::now()) {
             return Some(Seen::Nothing);
         }
-        let call = self.breaker.call(self.provider.fetch(ticker));
+        let call = self.sources.fetch(ticker);
         let (outcome, seen) = match self.shutdown.run_until_cancelled(call).await? {
             Ok(Fetched { quote, trading, .. }) => {
-                self.feed.succeeded(Timestamp::now());
-                state.trading = trading;
+                // Not everybody who has a price knows the hours.
+                if trading != Trading::Unknown {
+                    state.trading = trading;
+                }
                 self.handle(quote, state).await
             }
             Err(CallError::Rejected) => {
-                self.count("rejected");
+                self.count(ticker, "rejected");
                 return Some(Seen::Nothing);
             }
             Err(CallError::Provider(error)) => {
                 state.failed(&error, Instant::now());
                 if state.outcome != Some(error.label()) {
-                    tracing::warn!(stock.ticker = %ticker, quote.source = self.provider.name(), "no quote: {error}");
+                    tracing::warn!(stock.ticker = %ticker, quote.source = self.sources.first_name(ticker), "no quote: {error}");
                 }
                 (error.label(), Some(Seen::Nothing))
             }
         };
-        self.count(outcome);
+        self.count(ticker, outcome);
         state.outcome = Some(outcome);
         seen
     }
@@ -204,7 +200,7 @@ impl Poller {
         match (self.publisher.publish_feed(&change).await, stale_since) {
             (Ok(()), Some(since)) => tracing::warn!(
                 stock.ticker = %ticker,
-                quote.source = self.provider.name(),
+                quote.source = self.sources.first_name(ticker),
                 stale.since = %since,
                 "the market is open and no new price comes"
             ),
@@ -217,8 +213,10 @@ impl Poller {
         }
     }
 
-    fn count(&self, outcome: &'static str) {
-        metrics::counter!(FETCHES, "provider" => self.provider.name(), "outcome" => outcome).increment(1);
+    /// Under the provider that is asked first.
+    fn count(&self, ticker: &Ticker, outcome: &'static str) {
+        metrics::counter!(FETCHES, "provider" => self.sources.first_name(ticker), "outcome" => outcome)
+            .increment(1);
     }
 }
 

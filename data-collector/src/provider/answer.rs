@@ -64,6 +64,12 @@ impl Answers {
         self.0.get(ticker)
     }
 
+    /// Whether any of them is a price.
+    #[must_use]
+    pub fn has_price(&self) -> bool {
+        self.0.values().any(Result::is_ok)
+    }
+
     /// How many tickers have an answer.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -11,6 +11,7 @@ mod error;
 pub mod finnhub;
 mod http;
 pub mod limit;
+pub(crate) mod open;
 pub mod source;
 mod symbol;
 pub mod synthetic;

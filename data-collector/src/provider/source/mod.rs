@@ -5,15 +5,24 @@ mod batch;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use cqrs::domain::Ticker;
+use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Disposition, Fetched, Provider, ProviderError};
-use crate::breaker::{Breaker, CallError};
-use batch::{Request, work};
+use crate::breaker::{Breaker, CallError, Settings};
+use crate::feed::Feed;
+use crate::publish::Publisher;
+use batch::{Caller, Request};
 
+/// How long a ticker waits for others to be asked for in the same call; less where it is polled more than every four seconds.
+/// Long enough for hundreds of tickers that are spread over 15 seconds to fill a call.
+const LINGER: Duration = Duration::from_millis(200);
 /// Tickers that wait for their call. Who comes when it is full waits in front of it.
 const QUEUE: usize = 1_024;
 
@@ -30,6 +39,39 @@ impl Sources {
     #[must_use]
     pub const fn new(sources: Vec<Source>) -> Self {
         Self(sources)
+    }
+
+    /// `providers` in order of preference, for tickers that are polled once an `interval`; `watched` is how many there are.
+    /// To be called in a runtime.
+    #[must_use]
+    pub fn start(providers: Vec<Box<dyn Provider>>, interval: Duration, watched: &Arc<AtomicU64>) -> Self {
+        let linger = (interval / 20).min(LINGER);
+        let names: Vec<&str> = providers.iter().map(|provider| provider.name()).collect();
+        let sources = providers.into_iter().map(|provider| {
+            let (name, endpoint) = (provider.name(), provider.endpoint());
+            let breaker = Arc::new(Breaker::new(name, endpoint, &Settings::default()));
+            let is_alone = names.iter().filter(|other| **other == name).count() == 1;
+            let told_as = if is_alone { name.to_owned() } else { format!("{name} {endpoint}") };
+            let feed = Arc::new(Feed::new(told_as, Arc::clone(watched)));
+            Source::new(provider, breaker, feed, linger)
+        });
+        Self(sources.collect())
+    }
+
+    /// Tells how each provider is doing, until `shutdown`.
+    pub async fn report(&self, publisher: &Publisher, shutdown: &CancellationToken) {
+        let reports = self
+            .0
+            .iter()
+            .map(|source| source.feed.report(&source.breaker, publisher, shutdown));
+        join_all(reports).await;
+    }
+
+    /// The name of the provider that is asked first for `ticker`.
+    #[must_use]
+    pub fn first_name(&self, ticker: &Ticker) -> &'static str {
+        let mut covering = self.0.iter().filter(|source| source.provider.covers(ticker));
+        covering.next().map_or("none", |source| source.provider.name())
     }
 
     /// All of them, in order.
@@ -74,23 +116,35 @@ fn openness(error: &CallError) -> u8 {
 pub struct Source {
     provider: Arc<dyn Provider>,
     breaker: Arc<Breaker>,
+    feed: Arc<Feed>,
     queue: mpsc::Sender<Request>,
     /// Its calls end with it.
     _work: AbortOnDropHandle<()>,
 }
 
 impl Source {
-    /// Starts to work; ends when it is dropped. To be called in a runtime.
+    /// Starts to work; ends when it is dropped. A ticker waits for others for `linger`. To be called in a runtime.
     #[must_use]
-    pub fn new(provider: Box<dyn Provider>, breaker: Arc<Breaker>) -> Self {
+    pub fn new(
+        provider: Box<dyn Provider>,
+        breaker: Arc<Breaker>,
+        feed: Arc<Feed>,
+        linger: Duration,
+    ) -> Self {
         let provider: Arc<dyn Provider> = provider.into();
         let (queue, requests) = mpsc::channel(QUEUE);
-        let work = work(Arc::clone(&provider), Arc::clone(&breaker), requests);
+        let caller = Caller {
+            provider: Arc::clone(&provider),
+            breaker: Arc::clone(&breaker),
+            feed: Arc::clone(&feed),
+            linger,
+        };
         Self {
             provider,
             breaker,
+            feed,
             queue,
-            _work: AbortOnDropHandle::new(tokio::spawn(work)),
+            _work: AbortOnDropHandle::new(tokio::spawn(caller.run(requests))),
         }
     }
 

@@ -1,15 +1,13 @@
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use cqrs::domain::Timestamp;
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, join_all};
+use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::batch::LINGER;
 use super::*;
-use crate::breaker::{Settings, State};
+use crate::breaker::State;
 use crate::provider::limit::{Limiter, Rate};
 use crate::provider::symbol::quote;
 use crate::provider::{Answers, Clock, Market};
@@ -103,7 +101,8 @@ fn limited(
         calls: Arc::clone(&calls),
     };
     let breaker = Arc::new(Breaker::new(name, "fake", &Settings::default()));
-    (Source::new(Box::new(provider), breaker), calls)
+    let feed = Arc::new(Feed::new(name, Arc::default()));
+    (Source::new(Box::new(provider), breaker, feed, LINGER), calls)
 }
 
 fn ticker(text: &str) -> Ticker {

@@ -1,0 +1,106 @@
+//! Which providers are asked, where, and with what keys.
+
+use std::ffi::OsStr;
+
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Command};
+use reqwest::Url;
+
+use super::provider_url;
+use crate::provider::binance::Binance;
+use crate::provider::finnhub::Finnhub;
+use crate::provider::twelvedata::TwelveData;
+use crate::provider::{ApiKey, yahoo};
+
+/// Providers besides the first, and what they need.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ProviderArgs {
+    /// Who is asked, in this order, for what QUOTE_PROVIDER has no price of: because it does not know the ticker, or because
+    /// it fails.
+    #[arg(
+        long,
+        env = "QUOTE_FALLBACK",
+        value_enum,
+        value_name = "PROVIDERS",
+        value_delimiter = ','
+    )]
+    pub quote_fallback: Vec<FallbackKind>,
+    /// yahoo-batch: where it gives its cookies, such as a proxy's address.
+    #[arg(long, env = "YAHOO_COOKIE_URL", value_name = "URL", default_value = yahoo::COOKIE_URL,
+          value_parser = provider_url, hide_env_values = true)]
+    pub yahoo_cookie_url: Url,
+    /// finnhub: where it answers.
+    #[arg(long, env = "FINNHUB_URL", value_name = "URL", default_value = Finnhub::DEFAULT_URL,
+          value_parser = provider_url, hide_env_values = true)]
+    pub finnhub_url: Url,
+    /// finnhub: the key of your account. Better set in the environment than written here.
+    #[arg(long, env = "FINNHUB_API_KEY", value_name = "KEY", hide_env_values = true, value_parser = KeyParser,
+          required_if_eq_any([("quote_provider", "finnhub"), ("quote_fallback", "finnhub")]))]
+    pub finnhub_api_key: Option<ApiKey>,
+    /// twelvedata: where it answers.
+    #[arg(long, env = "TWELVEDATA_URL", value_name = "URL", default_value = TwelveData::DEFAULT_URL,
+          value_parser = provider_url, hide_env_values = true)]
+    pub twelvedata_url: Url,
+    /// twelvedata: the key of your account. Better set in the environment than written here.
+    #[arg(long, env = "TWELVEDATA_API_KEY", value_name = "KEY", hide_env_values = true, value_parser = KeyParser,
+          required_if_eq_any([("quote_provider", "twelvedata"), ("quote_fallback", "twelvedata")]))]
+    pub twelvedata_api_key: Option<ApiKey>,
+    /// twelvedata: credits that your plan has for a minute; each ticker costs one.
+    #[arg(long, env = "TWELVEDATA_CREDITS", value_name = "NUMBER", default_value_t = 8,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub twelvedata_credits: u32,
+    /// binance: where it answers.
+    #[arg(long, env = "BINANCE_URL", value_name = "URL", default_value = Binance::DEFAULT_URL,
+          value_parser = provider_url, hide_env_values = true)]
+    pub binance_url: Url,
+}
+
+/// A provider that others can fall back on. Made-up prices are not among them: nobody must get them by accident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum FallbackKind {
+    /// Yahoo Finance, one ticker a call.
+    Yahoo,
+    /// Yahoo Finance, a hundred tickers a call; what is missing there, one a call.
+    YahooBatch,
+    /// Finnhub: shares of the USA, and crypto.
+    Finnhub,
+    /// Twelve Data: shares of the USA, currencies and crypto.
+    Twelvedata,
+    /// Binance: crypto.
+    Binance,
+}
+
+impl ProviderArgs {
+    /// No fallback, no keys.
+    ///
+    /// # Errors
+    /// Never: the addresses are constants.
+    pub(super) fn none() -> Result<Self, String> {
+        Ok(Self {
+            quote_fallback: Vec::new(),
+            yahoo_cookie_url: provider_url(yahoo::COOKIE_URL)?,
+            finnhub_url: provider_url(Finnhub::DEFAULT_URL)?,
+            finnhub_api_key: None,
+            twelvedata_url: provider_url(TwelveData::DEFAULT_URL)?,
+            twelvedata_api_key: None,
+            twelvedata_credits: 8,
+            binance_url: provider_url(Binance::DEFAULT_URL)?,
+        })
+    }
+}
+
+/// A value parser whose errors do not repeat the value, as clap's own do: it is a secret.
+#[derive(Debug, Clone, Copy)]
+struct KeyParser;
+
+impl TypedValueParser for KeyParser {
+    type Value = ApiKey;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<ApiKey, clap::Error> {
+        value.to_string_lossy().parse().map_err(|reason| {
+            let name = arg.map(ToString::to_string).unwrap_or_default();
+            clap::Error::raw(ErrorKind::ValueValidation, format!("{name}: {reason}\n")).with_cmd(command)
+        })
+    }
+}
