@@ -11,8 +11,8 @@ use crate::dead_letters::DeadLettersCommand;
 use crate::feed::FeedCommand;
 use crate::up::UpArgs;
 
-use cleared::or_cleared;
 pub(crate) use cleared::OrCleared;
+use cleared::or_cleared;
 
 /// Price alerts in Telegram: say which prices are normal for a stock, and hear of it when they are not.
 #[derive(Debug, Parser)]

@@ -101,7 +101,11 @@ impl Collectors {
                 if now.len() == TICKERS {
                     break;
                 }
-                assert!(start.elapsed() < PATIENCE, "{} of {TICKERS} are asked for", now.len());
+                assert!(
+                    start.elapsed() < PATIENCE,
+                    "{} of {TICKERS} are asked for",
+                    now.len()
+                );
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -137,11 +141,18 @@ impl Collectors {
             seen.extra,
             seen.silence.as_secs_f64()
         );
-        assert!(seen.takeovers > TICKERS / COLLECTORS, "the kills moved no tickers");
+        assert!(
+            seen.takeovers > TICKERS / COLLECTORS,
+            "the kills moved no tickers"
+        );
         // The last time before, each interval once with one at either end, and once for each takeover.
         let intervals = (end - start).as_secs_f64() / INTERVAL.as_secs_f64();
         let wanted = TICKERS as f64 * (intervals + 2.0) + seen.takeovers as f64;
-        assert!((seen.asked as f64) <= wanted, "asked for {} times, {wanted:.0} are wanted", seen.asked);
+        assert!(
+            (seen.asked as f64) <= wanted,
+            "asked for {} times, {wanted:.0} are wanted",
+            seen.asked
+        );
     }
 }
 
@@ -166,7 +177,10 @@ impl Seen {
             self.silence = self.silence.max(apart);
             if pair[0].process == pair[1].process {
                 let half = INTERVAL / 2 - JITTER;
-                assert!(apart >= half, "{symbol} was asked for again after {apart:?}: {pair:?}");
+                assert!(
+                    apart >= half,
+                    "{symbol} was asked for again after {apart:?}: {pair:?}"
+                );
             } else {
                 self.takeovers += 1;
                 self.extra += usize::from(apart < INTERVAL / 2);
@@ -176,7 +190,10 @@ impl Seen {
         for three in asked.windows(3) {
             let apart = three[2].at - three[0].at;
             let half = INTERVAL / 2 - JITTER;
-            assert!(apart >= half, "{symbol} was asked for three times within {apart:?}: {three:?}");
+            assert!(
+                apart >= half,
+                "{symbol} was asked for three times within {apart:?}: {three:?}"
+            );
         }
         let last = asked.last().map_or(longest, |last| end - last.at);
         assert!(last <= longest, "{symbol} was not asked for in the last {last:?}");

@@ -44,7 +44,10 @@ pub(super) async fn existing_topics(
 }
 
 /// The partition count of the ticker-partitioned topics where they exist already; creates none.
-pub(super) async fn agreed_partitions(settings: &KafkaSettings, timeout: Duration) -> Result<i32, KafkaError> {
+pub(super) async fn agreed_partitions(
+    settings: &KafkaSettings,
+    timeout: Duration,
+) -> Result<i32, KafkaError> {
     let existing = existing_topics(settings, timeout).await?;
     if !existing.contains_key(QUOTES.name) {
         return Err(KafkaError::Topics(format!(

@@ -192,11 +192,18 @@ mod tests {
         counts.report(0, None);
         counts.report(0, Some("no".into()));
         assert!(!counts.is_settled());
-        assert_eq!(counts.totals().not_acknowledged, 2, "one failed, of one it is not known");
+        assert_eq!(
+            counts.totals().not_acknowledged,
+            2,
+            "one failed, of one it is not known"
+        );
         counts.report(0, Some("no again".into()));
         assert!(counts.is_settled());
         let totals = counts.totals();
-        assert_eq!((totals.sent, totals.acknowledged, totals.not_acknowledged), (3, 1, 2));
+        assert_eq!(
+            (totals.sent, totals.acknowledged, totals.not_acknowledged),
+            (3, 1, 2)
+        );
         assert_eq!(totals.fault.as_deref(), Some("no"), "the first reason");
     }
 
@@ -208,6 +215,9 @@ mod tests {
         }
         let totals = counts.totals();
         assert_eq!(totals.skipped_rows, 100);
-        assert_eq!(totals.bad_rows, ["line 1", "line 2", "line 3", "line 4", "line 5"]);
+        assert_eq!(
+            totals.bad_rows,
+            ["line 1", "line 2", "line 3", "line 4", "line 5"]
+        );
     }
 }

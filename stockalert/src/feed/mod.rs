@@ -81,8 +81,8 @@ fn start(
         .create_with_context(Reports(Arc::clone(counts)))
         .map_err(|error| refusal(error.into()))?;
     let (outbox, inbox) = batch::way(kafka.partitions());
-    let (made_by, counted, stopped) = ("make-quotes", Arc::clone(counts), stop.clone());
-    spawn(made_by, move || source.make(outbox, &counted, &stopped))?;
+    let (counted, stopped) = (Arc::clone(counts), stop.clone());
+    spawn("make-quotes", move || source.make(outbox, &counted, &stopped))?;
     let (ended, sent) = oneshot::channel();
     let (counted, stopped) = (Arc::clone(counts), stop.clone());
     spawn("send-quotes", move || {
@@ -143,7 +143,8 @@ struct Signals {
 impl Signals {
     fn listen() -> Result<Self, Failure> {
         let listen = |kind| {
-            signal(kind).map_err(|error| Failure::new(Exit::Internal, format!("can't listen for signals: {error}")))
+            signal(kind)
+                .map_err(|error| Failure::new(Exit::Internal, format!("can't listen for signals: {error}")))
         };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,

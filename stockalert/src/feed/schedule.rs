@@ -109,7 +109,9 @@ mod tests {
         let mut schedule = schedule(1_000);
         assert_eq!(schedule.due(Duration::from_secs(60)), 20);
         assert_eq!(schedule.missed(), 59_000);
-        let rest: u64 = (1..=2_000).map(|beat| schedule.due(micros(60_000_000 + beat * 1_000))).sum();
+        let rest: u64 = (1..=2_000)
+            .map(|beat| schedule.due(micros(60_000_000 + beat * 1_000)))
+            .sum();
         assert_eq!(20 + rest + schedule.missed(), 62_000);
         assert_eq!(schedule.missed(), 59_000);
     }

@@ -31,7 +31,13 @@ fn interrupt_after(mut command: Command, time: Duration) -> Run {
         .unwrap();
     std::thread::sleep(time);
     let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
     Run::from(child.wait_with_output().unwrap())
 }
 
@@ -93,12 +99,19 @@ async fn made_up_quotes_come_at_the_rate_until_ctrl_c_and_all_are_acknowledged()
     let mut by_ticker: BTreeMap<String, Vec<Quote>> = BTreeMap::new();
     for quote in quotes {
         assert!(before <= quote.ingest_time && quote.ingest_time <= Timestamp::now());
-        assert_eq!((quote.event_time, quote.source.as_str()), (quote.ingest_time, "synthetic"));
+        assert_eq!(
+            (quote.event_time, quote.source.as_str()),
+            (quote.ingest_time, "synthetic")
+        );
         by_ticker.entry(quote.ticker.to_string()).or_default().push(quote);
     }
     assert_eq!(by_ticker.len(), 30);
     for (ticker, quotes) in by_ticker {
-        assert!(quotes.len().abs_diff(sent / 30) <= 1, "{ticker}: {}", quotes.len());
+        assert!(
+            quotes.len().abs_diff(sent / 30) <= 1,
+            "{ticker}: {}",
+            quotes.len()
+        );
         assert!(quotes.is_sorted_by_key(|quote| quote.event_time), "{ticker}");
     }
 }
@@ -109,8 +122,14 @@ async fn a_file_is_replayed_to_its_end_and_rows_that_are_no_quotes_are_told() {
     let home = Home::new();
     let mut file = String::from("timestamp,ticker,price,volume\n");
     for second in 0..60 {
-        file.push_str(&format!("2020-01-02T10:00:{second:02}Z,AAPL,{}.5,7\n", 100 + second));
-        file.push_str(&format!("2020-01-02T10:00:{second:02}Z,BTC-USD,{}.25,\n", 9_000 + second));
+        file.push_str(&format!(
+            "2020-01-02T10:00:{second:02}Z,AAPL,{}.5,7\n",
+            100 + second
+        ));
+        file.push_str(&format!(
+            "2020-01-02T10:00:{second:02}Z,BTC-USD,{}.25,\n",
+            9_000 + second
+        ));
     }
     file.push_str("2020-01-02T10:01:00Z,aapl,1,\n");
     let path = home.path().join("day.csv");
@@ -123,9 +142,21 @@ async fn a_file_is_replayed_to_its_end_and_rows_that_are_no_quotes_are_told() {
     let run = Home::finish(&mut command);
     let took = start.elapsed();
     assert_eq!(run.code, 0, "{run:?}");
-    assert!(took >= Duration::from_millis(1_950), "59 s at 30 times the speed: {took:?}");
-    assert!(run.out.starts_with("Quotes sent: 120; acknowledged: 120 in "), "{}", run.out);
-    assert!(run.out.contains("Rows skipped: 1.\n  line 122: \"aapl\" is not a ticker"), "{}", run.out);
+    assert!(
+        took >= Duration::from_millis(1_950),
+        "59 s at 30 times the speed: {took:?}"
+    );
+    assert!(
+        run.out.starts_with("Quotes sent: 120; acknowledged: 120 in "),
+        "{}",
+        run.out
+    );
+    assert!(
+        run.out
+            .contains("Rows skipped: 1.\n  line 122: \"aapl\" is not a ticker"),
+        "{}",
+        run.out
+    );
 
     let quotes = quotes(&broker, 120).await;
     for name in ["AAPL", "BTC-USD"] {
@@ -154,12 +185,20 @@ fn a_quote_that_is_not_acknowledged_makes_the_command_fail() {
     cluster.request_errors(RDKafkaApiKey::Produce, &[refused; 100]);
     let home = Home::new();
     let path = home.path().join("day.csv");
-    std::fs::write(&path, "timestamp,ticker,price,volume\n2020-01-02T10:00:00Z,A,1,\n").unwrap();
+    std::fs::write(
+        &path,
+        "timestamp,ticker,price,volume\n2020-01-02T10:00:00Z,A,1,\n",
+    )
+    .unwrap();
     let mut command = feed(&home, "replay day.csv", &cluster.bootstrap_servers());
     command.current_dir(home.path());
     let run = Home::finish(&mut command);
     assert_eq!(run.code, 69, "{run:?}");
-    assert!(run.out.starts_with("Quotes sent: 1; acknowledged: 0 "), "{}", run.out);
+    assert!(
+        run.out.starts_with("Quotes sent: 1; acknowledged: 0 "),
+        "{}",
+        run.out
+    );
     assert!(
         run.err.contains("error: 1 of 1 quotes were not acknowledged: "),
         "{}",
@@ -175,7 +214,9 @@ fn nothing_is_published_where_the_topics_are_not_this_systems() {
     let refused = run(&empty.bootstrap_servers());
     assert_eq!((refused.code, refused.out.as_str()), (65, ""));
     assert!(
-        refused.err.starts_with("error: there is no topic stockalert.quotes.v1 at "),
+        refused
+            .err
+            .starts_with("error: there is no topic stockalert.quotes.v1 at "),
         "{}",
         refused.err
     );
@@ -186,7 +227,9 @@ fn nothing_is_published_where_the_topics_are_not_this_systems() {
     let refused = run(&uneven.bootstrap_servers());
     assert_eq!(refused.code, 65);
     assert!(
-        refused.err.contains("stockalert.rules.v1: 2, stockalert.quotes.v1: 3"),
+        refused
+            .err
+            .contains("stockalert.rules.v1: 2, stockalert.quotes.v1: 3"),
         "{}",
         refused.err
     );
@@ -199,7 +242,10 @@ fn what_cant_be_done_is_refused_before_anything_is_published() {
     assert_eq!(run.code, 64);
     assert!(run.err.contains("set KAFKA_BOOTSTRAP_SERVERS"), "{}", run.err);
 
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let run = Home::finish(&mut feed(&home, "synthetic --rate 10", &free.to_string()));
     assert_eq!(run.code, 69);
     assert!(run.err.contains("no Kafka broker answered at"), "{}", run.err);
@@ -208,7 +254,12 @@ fn what_cant_be_done_is_refused_before_anything_is_published() {
     assert_eq!(run.code, 74);
     assert!(run.err.contains("nowhere.csv can't be read"), "{}", run.err);
 
-    for words in ["synthetic", "synthetic --rate fast", "synthetic --rate 1 --tickers 0", "replay"] {
+    for words in [
+        "synthetic",
+        "synthetic --rate fast",
+        "synthetic --rate 1 --tickers 0",
+        "replay",
+    ] {
         let run = Home::finish(&mut feed(&home, words, "127.0.0.1:1"));
         assert_eq!(run.code, 64, "{words}: {run:?}");
     }

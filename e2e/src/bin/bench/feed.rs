@@ -28,11 +28,7 @@ pub(crate) struct Rounds {
 
 /// Quotes per second of `stockalert feed`, as fast as it can and at a rate that it is given, beside a process that only
 /// hands quotes to the client that were made and encoded beforehand: the same keys, sizes, header and settings.
-pub(crate) async fn measure(
-    broker: &Broker,
-    plan: Rounds,
-    progress: &Progress,
-) -> anyhow::Result<[Row; 2]> {
+pub(crate) async fn measure(broker: &Broker, plan: Rounds, progress: &Progress) -> anyhow::Result<[Row; 2]> {
     broker.fresh().await?;
     let (mut bare, mut fast, mut steady) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=plan.rounds {
@@ -69,7 +65,8 @@ pub(crate) async fn measure(
 
 /// What the feed says of itself, after so long.
 fn feed(broker: &Broker, rate: &str, duration: Duration) -> anyhow::Result<f64> {
-    let folder = std::env::var("STOCKALERT_BIN_DIR").context("STOCKALERT_BIN_DIR is not set; run make bench")?;
+    let folder =
+        std::env::var("STOCKALERT_BIN_DIR").context("STOCKALERT_BIN_DIR is not set; run make bench")?;
     let child = Command::new(Path::new(&folder).join("stockalert"))
         .args(["feed", "synthetic", "--json", "--rate", rate])
         .args(["--tickers", &FED_TICKERS.to_string()])
@@ -80,13 +77,17 @@ fn feed(broker: &Broker, rate: &str, duration: Duration) -> anyhow::Result<f64> 
         .spawn()
         .context("stockalert could not be started")?;
     std::thread::sleep(duration);
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
+    Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()?;
     let output = child.wait_with_output()?;
     if !output.status.success() {
         bail!("the feed failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     let totals: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    totals["quotes_per_second"].as_f64().context("the feed told no rate")
+    totals["quotes_per_second"]
+        .as_f64()
+        .context("the feed told no rate")
 }
 
 /// Of at least one.

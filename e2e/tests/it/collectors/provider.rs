@@ -91,10 +91,6 @@ async fn prices(
         .map(|symbol| json!({"symbol": symbol, "price": "12.34000000"}))
         .collect();
     let mut asked = notes.asked.lock().unwrap();
-    asked.extend(symbols.into_iter().map(|symbol| Asked {
-        symbol,
-        process,
-        at,
-    }));
+    asked.extend(symbols.into_iter().map(|symbol| Asked { symbol, process, at }));
     Json(Value::Array(prices))
 }
