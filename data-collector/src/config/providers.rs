@@ -98,7 +98,7 @@ impl TypedValueParser for KeyParser {
     type Value = ApiKey;
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<ApiKey, clap::Error> {
-        value.to_string_lossy().parse().map_err(|reason| {
+        value.to_string_lossy().parse::<ApiKey>().map_err(|reason| {
             let name = arg.map(ToString::to_string).unwrap_or_default();
             clap::Error::raw(ErrorKind::ValueValidation, format!("{name}: {reason}\n")).with_cmd(command)
         })

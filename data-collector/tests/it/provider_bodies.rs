@@ -90,7 +90,7 @@ fn provider(file: &str, server: &Server) -> Box<dyn Provider> {
         ("finnhub", _) => Box::new(Finnhub::new(url, &key).unwrap()),
         ("twelvedata", _) => Box::new(TwelveData::new(url, &key).unwrap()),
         ("binance", _) => Box::new(Binance::new(url).unwrap()),
-        (other, _) => panic!("{other}"),
+        (other, _) => unreachable!("{other}"),
     }
 }
 
