@@ -99,8 +99,13 @@ impl TypedValueParser for KeyParser {
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<ApiKey, clap::Error> {
         value.to_string_lossy().parse::<ApiKey>().map_err(|reason| {
-            let name = arg.map(ToString::to_string).unwrap_or_default();
-            clap::Error::raw(ErrorKind::ValueValidation, format!("{name}: {reason}\n")).with_cmd(command)
+            let variable = arg.and_then(Arg::get_env).unwrap_or_default().to_string_lossy();
+            let flag = arg.map(ToString::to_string).unwrap_or_default();
+            clap::Error::raw(
+                ErrorKind::ValueValidation,
+                format!("{variable} ({flag}): {reason}\n"),
+            )
+            .with_cmd(command)
         })
     }
 }
