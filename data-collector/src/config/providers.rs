@@ -30,6 +30,10 @@ pub struct ProviderArgs {
     #[arg(long, env = "YAHOO_COOKIE_URL", value_name = "URL", default_value = yahoo::COOKIE_URL,
           value_parser = provider_url, hide_env_values = true)]
     pub yahoo_cookie_url: Url,
+    /// yahoo, yahoo-batch: most calls a minute to each of its endpoints. Yahoo does not say how many it allows.
+    #[arg(long, env = "YAHOO_CALLS", value_name = "NUMBER", default_value_t = 120,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub yahoo_calls: u32,
     /// finnhub: where it answers.
     #[arg(long, env = "FINNHUB_URL", value_name = "URL", default_value = Finnhub::DEFAULT_URL,
           value_parser = provider_url, hide_env_values = true)]
@@ -38,6 +42,10 @@ pub struct ProviderArgs {
     #[arg(long, env = "FINNHUB_API_KEY", value_name = "KEY", hide_env_values = true, value_parser = KeyParser,
           required_if_eq_any([("quote_provider", "finnhub"), ("quote_fallback", "finnhub")]))]
     pub finnhub_api_key: Option<ApiKey>,
+    /// finnhub: most calls a minute, as your plan allows them.
+    #[arg(long, env = "FINNHUB_CALLS", value_name = "NUMBER", default_value_t = 60,
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub finnhub_calls: u32,
     /// twelvedata: where it answers.
     #[arg(long, env = "TWELVEDATA_URL", value_name = "URL", default_value = TwelveData::DEFAULT_URL,
           value_parser = provider_url, hide_env_values = true)]
@@ -80,8 +88,10 @@ impl ProviderArgs {
         Ok(Self {
             quote_fallback: Vec::new(),
             yahoo_cookie_url: provider_url(yahoo::COOKIE_URL)?,
+            yahoo_calls: 120,
             finnhub_url: provider_url(Finnhub::DEFAULT_URL)?,
             finnhub_api_key: None,
+            finnhub_calls: 60,
             twelvedata_url: provider_url(TwelveData::DEFAULT_URL)?,
             twelvedata_api_key: None,
             twelvedata_credits: 8,

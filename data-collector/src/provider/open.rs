@@ -47,26 +47,33 @@ pub(crate) fn providers(args: &SourceArgs) -> anyhow::Result<Vec<Box<dyn Provide
 
 fn endpoints(kind: FallbackKind, args: &SourceArgs) -> anyhow::Result<Vec<Box<dyn Provider>>> {
     let (yahoo, others) = (&args.quote_provider_url, &args.providers);
+    let a_minute = |budget| Rate {
+        budget,
+        per: Duration::from_secs(60),
+    };
+    let chart = || -> anyhow::Result<Chart> {
+        Ok(Chart::new(yahoo.clone())?.limited_to(a_minute(others.yahoo_calls)))
+    };
     Ok(match kind {
-        FallbackKind::Yahoo => vec![Box::new(Chart::new(yahoo.clone())?)],
-        FallbackKind::YahooBatch => vec![
-            Box::new(Quotes::new(yahoo.clone(), others.yahoo_cookie_url.clone())?),
-            Box::new(Chart::new(yahoo.clone())?),
-        ],
+        FallbackKind::Yahoo => vec![Box::new(chart()?)],
+        FallbackKind::YahooBatch => {
+            let quotes = Quotes::new(yahoo.clone(), others.yahoo_cookie_url.clone())?;
+            vec![
+                Box::new(quotes.limited_to(a_minute(others.yahoo_calls))),
+                Box::new(chart()?),
+            ]
+        }
         FallbackKind::Finnhub => {
             let key = others.finnhub_api_key.as_ref();
             let key = key.context("FINNHUB_API_KEY is not set")?;
-            vec![Box::new(Finnhub::new(others.finnhub_url.clone(), key)?)]
+            let provider = Finnhub::new(others.finnhub_url.clone(), key)?;
+            vec![Box::new(provider.limited_to(a_minute(others.finnhub_calls)))]
         }
         FallbackKind::Twelvedata => {
             let key = others.twelvedata_api_key.as_ref();
             let key = key.context("TWELVEDATA_API_KEY is not set")?;
-            let rate = Rate {
-                budget: others.twelvedata_credits,
-                per: Duration::from_secs(60),
-            };
             let provider = TwelveData::new(others.twelvedata_url.clone(), key)?;
-            vec![Box::new(provider.limited_to(rate))]
+            vec![Box::new(provider.limited_to(a_minute(others.twelvedata_credits)))]
         }
         FallbackKind::Binance => vec![Box::new(Binance::new(others.binance_url.clone())?)],
     })

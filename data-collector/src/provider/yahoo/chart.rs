@@ -3,8 +3,6 @@
 //! What is taken is `meta`; the bars beside it contain nulls, and are missing while the market is closed.
 //! `meta.currentTradingPeriod.regular` says when it is open: today's hours, or the next ones, without a break for lunch.
 
-use std::time::Duration;
-
 use cqrs::domain::{Ticker, Timestamp};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -12,19 +10,13 @@ use reqwest::header::HeaderMap;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
-use super::{Meta, NAME, USER_AGENT, YahooError};
+use super::{Meta, NAME, RATE, USER_AGENT, YahooError};
 use crate::provider::answer::one_by_one;
 use crate::provider::error::{bad, no_price};
 use crate::provider::http::{Http, Redirects};
 use crate::provider::limit::{Limiter, Rate};
 use crate::provider::{Answers, Clock, Fetched, Market, Provider, ProviderError};
 use crate::staleness::Trading;
-
-/// Nobody outside of Yahoo knows its limit; this is what people report to be left alone with.
-const RATE: Rate = Rate {
-    budget: 120,
-    per: Duration::from_secs(60),
-};
 
 /// Prices from Yahoo's chart endpoint, one ticker a call.
 #[derive(Debug)]
@@ -43,6 +35,13 @@ impl Chart {
             http: Http::new(base, USER_AGENT, HeaderMap::new(), Redirects::Anywhere)?,
             limiter: Limiter::new(RATE),
         })
+    }
+
+    /// Held to another rate.
+    #[must_use]
+    pub fn limited_to(mut self, rate: Rate) -> Self {
+        self.limiter = Limiter::new(rate);
+        self
     }
 
     async fn chart(&self, ticker: &Ticker) -> Result<Fetched, ProviderError> {

@@ -11,10 +11,13 @@ mod session;
 pub use chart::Chart;
 pub use quotes::Quotes;
 
+use std::time::Duration;
+
 use cqrs::domain::{Price, Quote, Ticker, Timestamp};
 use serde::Deserialize;
 
 use super::error::{ProviderError, bad, cut, no_price};
+use super::limit::Rate;
 use super::symbol::{moment_of_seconds, quote};
 
 /// What quotes name as their source.
@@ -24,6 +27,11 @@ pub const DEFAULT_URL: &str = "https://query1.finance.yahoo.com";
 /// Where Yahoo gives its cookies.
 pub const COOKIE_URL: &str = "https://fc.yahoo.com";
 
+/// Calls to each endpoint, unless set otherwise. Nobody outside of Yahoo knows its limit: this is a guess.
+const RATE: Rate = Rate {
+    budget: 120,
+    per: Duration::from_secs(60),
+};
 /// Clients that do not look like browsers are answered 429, however few requests they make.
 const USER_AGENT: &str =
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";

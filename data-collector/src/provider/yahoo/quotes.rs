@@ -3,7 +3,6 @@
 //! A symbol that is not known, or no longer, is missing in the result; if none is known, the result is empty.
 
 use std::num::NonZeroUsize;
-use std::time::Duration;
 
 use cqrs::domain::{Ticker, Timestamp};
 use futures::FutureExt as _;
@@ -15,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::session::{Session, Sessions};
-use super::{Meta, NAME, USER_AGENT, YahooError};
+use super::{Meta, NAME, RATE, USER_AGENT, YahooError};
 use crate::provider::error::{bad, no_price};
 use crate::provider::http::{Http, Redirects};
 use crate::provider::limit::{Limiter, Rate};
@@ -25,11 +24,6 @@ use crate::staleness::Trading;
 
 /// Of the longest tickers, an address of 4 KiB.
 const BATCH: NonZeroUsize = NonZeroUsize::new(100).unwrap();
-/// Nobody outside of Yahoo knows its limit; this is what people report to be left alone with.
-const RATE: Rate = Rate {
-    budget: 60,
-    per: Duration::from_secs(60),
-};
 /// A tenth of all that would come otherwise.
 const FIELDS: &str = "currency,marketState,priceHint,quoteType,regularMarketPrice,regularMarketTime";
 
@@ -53,6 +47,13 @@ impl Quotes {
             sessions: Sessions::new(cookies),
             limiter: Limiter::new(RATE),
         })
+    }
+
+    /// Held to another rate.
+    #[must_use]
+    pub fn limited_to(mut self, rate: Rate) -> Self {
+        self.limiter = Limiter::new(rate);
+        self
     }
 
     /// With a session that is renewed once, if it is refused.
