@@ -13,19 +13,21 @@ use crate::metrics::FETCHES;
 use crate::provider::source::Sources;
 use crate::provider::{Fetched, ProviderError};
 use crate::publish::Publisher;
+use crate::sanity::{Outcome, Refusal, Sanity};
 use crate::staleness::{Seen, Staleness, Trading, UNMOVED_FOR};
 
-/// A price from further ahead is a mistake of the provider or of a clock: published, it would make every true price
-/// after it look old.
-const MAX_AHEAD: Duration = Duration::from_secs(60);
 /// How long an unknown symbol is left alone: at first, and at most. It may be listed tomorrow.
 const UNKNOWN_FOR: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(60 * 60));
+/// How often another provider is asked about a ticker whose quotes are held back: it may have a budget.
+const SECOND_OPINION_EVERY: Duration = Duration::from_secs(60);
 
 /// What polling remembers of a ticker.
 #[derive(Debug, Default)]
 pub struct TickerState {
-    /// Event time of the last quote published.
-    published: Option<Timestamp>,
+    /// What its quotes are compared with.
+    sanity: Sanity,
+    /// When another provider was last asked whether a quote is true.
+    doubted_at: Option<Instant>,
     /// Set while the provider does not know the symbol: until when it is left alone, and the pause after that.
     unknown: Option<(Instant, Duration)>,
     /// The last outcome, so that what goes on is logged once.
@@ -35,41 +37,7 @@ pub struct TickerState {
     staleness: Staleness,
 }
 
-/// Why an answer is not published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// The same price as before, by its time: the market rests.
-    Unchanged,
-    /// Older than what was published: the provider stepped back.
-    Late,
-    /// More than a minute ahead of this machine's clock.
-    Future,
-}
-
-impl Refusal {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Unchanged => "unchanged",
-            Self::Late => "late",
-            Self::Future => "future",
-        }
-    }
-}
-
 impl TickerState {
-    /// Whether the quote may be published.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn check(&self, quote: &Quote, now: Timestamp) -> Result<(), Refusal> {
-        match self.published {
-            _ if quote.event_time > now.plus(MAX_AHEAD) => Err(Refusal::Future),
-            Some(last) if quote.event_time == last => Err(Refusal::Unchanged),
-            Some(last) if quote.event_time < last => Err(Refusal::Late),
-            _ => Ok(()),
-        }
-    }
-
     fn is_left_alone(&self, now: Instant) -> bool {
         self.unknown.is_some_and(|(until, _)| now < until)
     }
@@ -156,26 +124,21 @@ impl Poller {
 
     async fn handle(&self, quote: Quote, state: &mut TickerState) -> (&'static str, Option<Seen>) {
         state.unknown = None;
-        let now = Timestamp::now();
-        if let Err(refusal) = state.check(&quote, now) {
-            if refusal == Refusal::Future && state.outcome != Some(refusal.label()) {
-                tracing::warn!(
-                    stock.ticker = %quote.ticker,
-                    quote.event_time = %quote.event_time,
-                    quote.source = quote.source,
-                    "a price from the future is not published; check this machine's clock and the provider"
-                );
-            }
-            let seen = match refusal {
-                Refusal::Unchanged | Refusal::Late => Seen::Same,
-                Refusal::Future => Seen::Nothing,
-            };
-            return (refusal.label(), Some(seen));
+        let (quote, outcome) = self.judge(quote, state).await;
+        if state.outcome != Some(outcome.label()) {
+            log(&quote, outcome);
+        }
+        if let Some(seen) = seen_unpublished(outcome) {
+            return (outcome.label(), Some(seen));
         }
         match self.publisher.publish(&quote).await {
             Ok(()) => {
-                state.published = Some(quote.event_time);
-                ("published", Some(seen_of(&quote, now)))
+                state.sanity.published(&quote);
+                let label = match outcome {
+                    Outcome::Confirmed { kind, .. } => kind.label(),
+                    Outcome::Accept | Outcome::Refuse(_) | Outcome::Quarantine(_) => "published",
+                };
+                (label, Some(seen_of(&quote, Timestamp::now())))
             }
             // The next poll publishes the price again, or a newer one.
             Err(error) => {
@@ -183,6 +146,27 @@ impl Poller {
                 ("undelivered", None)
             }
         }
+    }
+
+    /// What is to be done with the quote; or, if it is doubtful and another provider says what can be believed, with that
+    /// one's.
+    async fn judge(&self, quote: Quote, state: &mut TickerState) -> (Quote, Outcome) {
+        let outcome = state.sanity.check(&quote, Timestamp::now());
+        let now = Instant::now();
+        let asked_lately = state.doubted_at.is_some_and(|at| now < at + SECOND_OPINION_EVERY);
+        if !matches!(outcome, Outcome::Quarantine(_)) || asked_lately {
+            return (quote, outcome);
+        }
+        state.doubted_at = Some(now);
+        let asking = self.sources.second_opinion(&quote.ticker, &quote.source);
+        let other = self.shutdown.run_until_cancelled(asking).await.flatten();
+        if let Some(Fetched { quote: other, .. }) = other {
+            let others_outcome = state.sanity.check(&other, Timestamp::now());
+            if others_outcome.is_publishable() {
+                return (other, others_outcome);
+            }
+        }
+        (quote, outcome)
     }
 
     /// Tells if the ticker is stale now, or no longer.
@@ -220,6 +204,40 @@ impl Poller {
     }
 }
 
+/// What a quote that is not published says of the feed. None: it is to be published.
+const fn seen_unpublished(outcome: Outcome) -> Option<Seen> {
+    match outcome {
+        Outcome::Accept | Outcome::Confirmed { .. } => None,
+        Outcome::Refuse(Refusal::Unchanged | Refusal::Late) | Outcome::Quarantine(_) => Some(Seen::Same),
+        Outcome::Refuse(Refusal::Future | Refusal::OtherCurrency) => Some(Seen::Nothing),
+    }
+}
+
+fn log(quote: &Quote, outcome: Outcome) {
+    let what = match outcome {
+        Outcome::Accept | Outcome::Refuse(Refusal::Unchanged | Refusal::Late) => return,
+        Outcome::Refuse(Refusal::Future) => {
+            "a price from the future is not published; check this machine's clock and the provider"
+        }
+        Outcome::Refuse(Refusal::OtherCurrency) => {
+            "a price in another currency than the ticker's other source gives is not published; leave this provider out"
+        }
+        Outcome::Quarantine(_) => {
+            "a doubtful price is held back until another source or later prices confirm it"
+        }
+        Outcome::Confirmed { .. } => "a price that was held back proved to be true",
+    };
+    tracing::warn!(
+        stock.ticker = %quote.ticker,
+        quote.price = %quote.price,
+        quote.currency = quote.currency,
+        quote.event_time = %quote.event_time,
+        quote.source = quote.source,
+        outcome = outcome.label(),
+        "{what}"
+    );
+}
+
 /// The first price after the start may be yesterday's: it is not new because this process is.
 fn seen_of(published: &Quote, now: Timestamp) -> Seen {
     if now.since(published.event_time) < UNMOVED_FOR {
@@ -244,23 +262,6 @@ mod tests {
             ingest_time: Timestamp::EPOCH,
             source: "test".into(),
         }
-    }
-
-    #[test]
-    fn only_a_newer_quote_that_is_not_from_the_future_is_published() {
-        let now = Timestamp::from_micros(1_000_000_000);
-        let new = TickerState::default();
-        let known = TickerState {
-            published: Some(Timestamp::from_micros(500)),
-            ..TickerState::default()
-        };
-        assert_eq!(new.check(&quote(1), now), Ok(()), "the first may be old");
-        assert_eq!(known.check(&quote(499), now), Err(Refusal::Late));
-        assert_eq!(known.check(&quote(500), now), Err(Refusal::Unchanged));
-        assert_eq!(known.check(&quote(501), now), Ok(()));
-        assert_eq!(new.check(&quote(1_060_000_000), now), Ok(()));
-        assert_eq!(new.check(&quote(1_060_000_001), now), Err(Refusal::Future));
-        assert_eq!(known.check(&quote(1_060_000_001), now), Err(Refusal::Future));
     }
 
     #[test]

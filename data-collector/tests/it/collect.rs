@@ -84,7 +84,7 @@ impl Trial {
         self.producer.send(record).await.unwrap().wait().await.unwrap();
     }
 
-    async fn add_rule(&self, name: &str) -> RuleSnapshot {
+    pub(crate) async fn add_rule(&self, name: &str) -> RuleSnapshot {
         let rule = RuleSnapshot {
             rule_id: RuleId::generate(),
             user_id: UserId::generate(),
@@ -146,7 +146,7 @@ impl Trial {
         found
     }
 
-    async fn quote_of(&mut self, name: &str) -> Quote {
+    pub(crate) async fn quote_of(&mut self, name: &str) -> Quote {
         let wanted = ticker(name);
         loop {
             let quote = self.next_quote().await;

@@ -51,7 +51,11 @@ impl Sources {
             let (name, endpoint) = (provider.name(), provider.endpoint());
             let breaker = Arc::new(Breaker::new(name, endpoint, &Settings::default()));
             let is_alone = names.iter().filter(|other| **other == name).count() == 1;
-            let told_as = if is_alone { name.to_owned() } else { format!("{name} {endpoint}") };
+            let told_as = if is_alone {
+                name.to_owned()
+            } else {
+                format!("{name} {endpoint}")
+            };
             let feed = Arc::new(Feed::new(told_as, Arc::clone(watched)));
             Source::new(provider, breaker, feed, linger)
         });
@@ -96,6 +100,19 @@ impl Sources {
             }
         }
         Err(told.unwrap_or(CallError::Provider(ProviderError::UnknownSymbol)))
+    }
+
+    /// What another provider than the one named `doubted` says of `ticker`. None: nobody says anything.
+    pub async fn second_opinion(&self, ticker: &Ticker, doubted: &str) -> Option<Fetched> {
+        for source in &self.0 {
+            if source.provider.name() != doubted
+                && source.provider.covers(ticker)
+                && let Ok(fetched) = source.fetch(ticker).await
+            {
+                return Some(fetched);
+            }
+        }
+        None
     }
 }
 

@@ -174,6 +174,19 @@ async fn what_the_first_has_no_price_of_the_next_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_opinion_is_another_providers_and_of_one_that_has_a_price() {
+    let (first, calls) = fake("first", "", None);
+    let (same, same_calls) = fake("first", "", None);
+    let (fails, _) = fake("second", "", Some(down()));
+    let (third, _) = fake("third", "A", None);
+    let sources = Sources::new(vec![first, same, fails, third]);
+    let opinion = sources.second_opinion(&ticker("A1"), "first").await;
+    assert_eq!(opinion.unwrap().quote.source, "third");
+    assert_eq!(sources.second_opinion(&ticker("B1"), "first").await, None);
+    assert!(calls.lock().unwrap().is_empty() && same_calls.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_first_is_left_alone_the_next_serves() {
     let limit = ProviderError::RateLimited { retry_after: None };
     let (first, calls) = fake("first", "", Some(limit));

@@ -1,5 +1,6 @@
 //! Which quotes are published: series in the shapes that markets and providers' mistakes have.
 
+mod collected;
 mod files;
 mod properties;
 
