@@ -40,7 +40,7 @@ pub enum Clock {
     /// The provider says when the price was made.
     #[default]
     Provider,
-    /// It does not: the quote's time is that at which it came, and says nothing of the price's age.
+    /// It does not: the quote's time is that at which this price was first seen here. It may be much older.
     Receipt,
 }
 
@@ -62,6 +62,11 @@ impl Answers {
     #[must_use]
     pub fn get(&self, ticker: &Ticker) -> Option<&Result<Fetched, ProviderError>> {
         self.0.get(ticker)
+    }
+
+    /// Those that are prices.
+    pub(super) fn prices_mut(&mut self) -> impl Iterator<Item = &mut Fetched> {
+        self.0.values_mut().filter_map(|answer| answer.as_mut().ok())
     }
 
     /// Whether any of them is a price.

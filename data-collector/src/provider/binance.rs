@@ -21,6 +21,7 @@ use serde_json::Value;
 use super::error::{bad, cut, no_price};
 use super::http::{Http, Redirects};
 use super::limit::{Limiter, Rate};
+use super::sighting::Sightings;
 use super::symbol::{Asked, Instrument, price_of_text, quote};
 use super::{Answers, Clock, Fetched, Market, Provider, ProviderError};
 use crate::staleness::Trading;
@@ -46,6 +47,7 @@ const SHUT_OUT: u16 = 418;
 pub struct Binance {
     http: Http,
     limiter: Limiter,
+    seen: Sightings,
 }
 
 impl Binance {
@@ -62,6 +64,7 @@ impl Binance {
         Ok(Self {
             http: Http::new(base, super::USER_AGENT, HeaderMap::new(), Redirects::Anywhere)?,
             limiter: Limiter::new(RATE),
+            seen: Sightings::default(),
         })
     }
 
@@ -128,7 +131,12 @@ impl Provider for Binance {
     }
 
     fn fetch_batch<'a>(&'a self, tickers: &'a [Ticker]) -> BoxFuture<'a, Result<Answers, ProviderError>> {
-        self.prices(tickers).boxed()
+        async move {
+            let mut answers = self.prices(tickers).await?;
+            self.seen.date(&mut answers);
+            Ok(answers)
+        }
+        .boxed()
     }
 }
 
@@ -172,10 +180,10 @@ fn refused(body: &[u8]) -> Result<Prices, ProviderError> {
 fn read(asked: &Asked<'_>, body: &[u8], now: Timestamp) -> Result<Answers, ProviderError> {
     let body: Value =
         serde_json::from_slice(body).map_err(|error| bad(format!("not prices in JSON: {error}")))?;
-    let items = match body {
-        Value::Array(items) => items,
-        one @ Value::Object(_) if one["symbol"].is_string() => vec![one],
-        _ => return Err(bad("it is no list of prices")),
+    let items = match (body.as_array(), body["symbol"].is_string()) {
+        (Some(items), _) => items.as_slice(),
+        (None, true) => std::slice::from_ref(&body),
+        (None, false) => return Err(bad("it is no list of prices")),
     };
     let mut answers = Answers::default();
     for item in items {

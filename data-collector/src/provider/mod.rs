@@ -12,6 +12,7 @@ pub mod finnhub;
 mod http;
 pub mod limit;
 pub(crate) mod open;
+mod sighting;
 pub mod source;
 mod symbol;
 pub mod synthetic;

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use super::error::{bad, cut, no_price};
 use super::http::{ApiKey, Http, Redirects, failure_of};
 use super::limit::{Limiter, Rate};
+use super::sighting::Sightings;
 use super::symbol::{Asked, Instrument, price_of_text, quote};
 use super::{Answers, Clock, Fetched, Market, Provider, ProviderError};
 use crate::staleness::Trading;
@@ -36,6 +37,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub struct TwelveData {
     http: Http,
     limiter: Limiter,
+    seen: Sightings,
 }
 
 impl TwelveData {
@@ -53,6 +55,7 @@ impl TwelveData {
         Ok(Self {
             http: Http::new(base, super::USER_AGENT, headers, Redirects::SameOrigin)?,
             limiter: Limiter::new(RATE),
+            seen: Sightings::default(),
         })
     }
 
@@ -115,7 +118,12 @@ impl Provider for TwelveData {
     }
 
     fn fetch_batch<'a>(&'a self, tickers: &'a [Ticker]) -> BoxFuture<'a, Result<Answers, ProviderError>> {
-        self.prices(tickers).boxed()
+        async move {
+            let mut answers = self.prices(tickers).await?;
+            self.seen.date(&mut answers);
+            Ok(answers)
+        }
+        .boxed()
     }
 }
 
