@@ -34,10 +34,10 @@ pub(crate) fn providers(args: &SourceArgs) -> anyhow::Result<Vec<Box<dyn Provide
     let fallbacks = args.providers.quote_fallback.iter().copied();
     for kind in first.into_iter().chain(fallbacks) {
         for provider in endpoints(kind, args).with_context(|| format!("{kind:?} can't be asked"))? {
-            let is_same = |other: &Box<dyn Provider>| {
-                (other.name(), other.endpoint()) == (provider.name(), provider.endpoint())
-            };
-            if !providers.iter().any(is_same) {
+            let is_new = providers
+                .iter()
+                .all(|other| (other.name(), other.endpoint()) != (provider.name(), provider.endpoint()));
+            if is_new {
                 providers.push(provider);
             }
         }
@@ -54,7 +54,7 @@ fn endpoints(kind: FallbackKind, args: &SourceArgs) -> anyhow::Result<Vec<Box<dy
     let chart = || -> anyhow::Result<Chart> {
         Ok(Chart::new(yahoo.clone())?.limited_to(a_minute(others.yahoo_calls)))
     };
-    Ok(match kind {
+    let endpoints: Vec<Box<dyn Provider>> = match kind {
         FallbackKind::Yahoo => vec![Box::new(chart()?)],
         FallbackKind::YahooBatch => {
             let quotes = Quotes::new(yahoo.clone(), others.yahoo_cookie_url.clone())?;
@@ -76,7 +76,8 @@ fn endpoints(kind: FallbackKind, args: &SourceArgs) -> anyhow::Result<Vec<Box<dy
             vec![Box::new(provider.limited_to(a_minute(others.twelvedata_credits)))]
         }
         FallbackKind::Binance => vec![Box::new(Binance::new(others.binance_url.clone())?)],
-    })
+    };
+    Ok(endpoints)
 }
 
 #[cfg(test)]

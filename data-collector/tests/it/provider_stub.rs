@@ -125,27 +125,27 @@ pub(crate) fn providers(url: &Url) -> Vec<(Box<dyn Provider>, &'static str, &'st
     let key = KEY.parse().unwrap();
     vec![
         (
-            Box::new(Chart::new(url.clone()).unwrap()),
+            Box::new(Chart::new(url.clone()).unwrap()) as Box<dyn Provider>,
             "AAPL",
             r#"{"chart":{"result":[{"meta":{"currency":"USD","symbol":"AAPL","regularMarketPrice":7.5,"regularMarketTime":1739998801,"priceHint":2}}],"error":null}}"#,
         ),
         (
-            Box::new(Quotes::new(url.clone(), url.join("/cookie").unwrap()).unwrap()),
+            Box::new(Quotes::new(url.clone(), url.join("/cookie").unwrap()).unwrap()) as Box<dyn Provider>,
             "AAPL",
             r#"{"quoteResponse":{"result":[{"currency":"USD","symbol":"AAPL","regularMarketPrice":7.5,"regularMarketTime":1739998801,"priceHint":2}],"error":null}}"#,
         ),
         (
-            Box::new(Finnhub::new(url.clone(), &key).unwrap()),
+            Box::new(Finnhub::new(url.clone(), &key).unwrap()) as Box<dyn Provider>,
             "AAPL",
             r#"{"c":7.5,"h":8,"l":7,"o":7,"pc":7,"t":1739998801}"#,
         ),
         (
-            Box::new(TwelveData::new(url.clone(), &key).unwrap()),
+            Box::new(TwelveData::new(url.clone(), &key).unwrap()) as Box<dyn Provider>,
             "AAPL",
             r#"{"price":"7.50000"}"#,
         ),
         (
-            Box::new(Binance::new(url.clone()).unwrap()),
+            Box::new(Binance::new(url.clone()).unwrap()) as Box<dyn Provider>,
             "BTC-USD",
             r#"[{"symbol":"BTCUSDT","price":"7.50000000"}]"#,
         ),
