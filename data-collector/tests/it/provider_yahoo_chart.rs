@@ -282,7 +282,7 @@ async fn an_answer_that_never_comes_or_never_ends_is_unavailable_when_the_breake
             ..Settings::default()
         };
         let ticker: Ticker = "AAPL".parse().unwrap();
-        let error = Breaker::new("yahoo", &settings)
+        let error = Breaker::new("yahoo", "chart", &settings)
             .call(yahoo.fetch(&ticker))
             .await
             .unwrap_err();
