@@ -71,7 +71,7 @@ impl Trial {
     async fn call(&mut self, tasks: &[usize]) {
         let mut started = Vec::new();
         for &number in tasks {
-            let (answer, answered) = oneshot::channel();
+            let (answer, answered) = oneshot::channel::<Answer>();
             let (breaker, made) = (Rc::clone(&self.breaker), Rc::clone(&self.made));
             let task = tokio::task::spawn_local(async move {
                 let call = async {
