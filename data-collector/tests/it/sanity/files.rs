@@ -18,6 +18,7 @@ struct Figures {
     held: Vec<(Ticker, Timestamp, Timestamp, u64)>,
 }
 
+#[expect(clippy::print_stdout, reason = "the figures are what somebody wants to see")]
 fn judge(file: &str) -> Figures {
     let folder = PathBuf::from(std::env::var("MARKET_DATA").expect("MARKET_DATA names a folder"));
     let mut tickers: HashMap<Ticker, (Sanity, bool)> = HashMap::new();
@@ -69,15 +70,13 @@ fn real_days_raise_no_false_quote_and_true_moves_pass() {
         "fx_minute_EURUSD.csv",
         "us_minute_GOOG_2015-12_halfday.csv",
         "us_second_AIG_BAC_2013-10-07.csv",
+        // In the order of time, though not of its text: whole seconds are written without a fraction.
+        "us_tick_AIG_2013-10-07.csv",
     ] {
         let figures = judge(calm);
         assert!(figures.held.is_empty() && figures.confirmed.is_empty(), "{calm}");
         assert_eq!(figures.counts.get("late"), None, "{calm}");
     }
-    let ticks = judge("us_tick_AIG_2013-10-07.csv");
-    assert!(ticks.held.is_empty() && ticks.confirmed.is_empty());
-    assert!(ticks.counts["late"] >= 15);
-
     let split = judge("us_minute_AAPL_TWX_2014-06_spinoff.csv");
     assert_eq!(split.confirmed.len(), 1);
     assert!(split.confirmed[0].contains("Split(Split { new: 7, old: 1 })"));
