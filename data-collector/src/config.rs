@@ -78,6 +78,10 @@ pub enum ProviderKind {
     Twelvedata,
     /// Binance: crypto.
     Binance,
+    /// Finnhub over a websocket; what has not come yet, one a call.
+    FinnhubLive,
+    /// Binance over a websocket; what has not come yet, a hundred a call.
+    BinanceLive,
 }
 
 const DEFAULT_SEED: u64 = 1;
@@ -279,11 +283,19 @@ mod tests {
             ),
             (
                 vec!["--quote-provider", "yahoo", "--quote-fallback", "synthetic"],
-                "yahoo, yahoo-batch, finnhub, twelvedata, binance",
+                "yahoo, yahoo-batch, finnhub, twelvedata, binance, finnhub-live, binance-live",
             ),
             (
                 vec!["--quote-provider", "binance", "--binance-url", "ftp://x"],
                 "http://",
+            ),
+            (
+                vec!["--quote-provider", "finnhub-live"],
+                "--finnhub-api-key <KEY>",
+            ),
+            (
+                vec!["--quote-provider", "yahoo", "--binance-live-url", "https://x"],
+                "wss://",
             ),
             (vec!["--quote-provider", "yahoo", "--replay-speed=-1"], "give 0"),
             (

@@ -10,6 +10,7 @@ use reqwest::Url;
 use super::provider_url;
 use crate::provider::binance::Binance;
 use crate::provider::finnhub::Finnhub;
+use crate::provider::live::{BinanceWire, FinnhubWire};
 use crate::provider::twelvedata::TwelveData;
 use crate::provider::{ApiKey, yahoo};
 
@@ -40,7 +41,8 @@ pub struct ProviderArgs {
     pub finnhub_url: Url,
     /// finnhub: the key of your account. Better set in the environment than written here.
     #[arg(long, env = "FINNHUB_API_KEY", value_name = "KEY", hide_env_values = true, value_parser = KeyParser,
-          required_if_eq_any([("quote_provider", "finnhub"), ("quote_fallback", "finnhub")]))]
+          required_if_eq_any([("quote_provider", "finnhub"), ("quote_fallback", "finnhub"),
+                               ("quote_provider", "finnhub-live"), ("quote_fallback", "finnhub-live")]))]
     pub finnhub_api_key: Option<ApiKey>,
     /// finnhub: most calls a minute, as your plan allows them.
     #[arg(long, env = "FINNHUB_CALLS", value_name = "NUMBER", default_value_t = 60,
@@ -62,6 +64,14 @@ pub struct ProviderArgs {
     #[arg(long, env = "BINANCE_URL", value_name = "URL", default_value = Binance::DEFAULT_URL,
           value_parser = provider_url, hide_env_values = true)]
     pub binance_url: Url,
+    /// finnhub-live: where it listens.
+    #[arg(long, env = "FINNHUB_LIVE_URL", value_name = "URL", default_value = FinnhubWire::DEFAULT_URL,
+          value_parser = live_url, hide_env_values = true)]
+    pub finnhub_live_url: Url,
+    /// binance-live: where it listens.
+    #[arg(long, env = "BINANCE_LIVE_URL", value_name = "URL", default_value = BinanceWire::DEFAULT_URL,
+          value_parser = live_url, hide_env_values = true)]
+    pub binance_live_url: Url,
 }
 
 /// A provider that others can fall back on. Made-up prices are not among them: nobody must get them by accident.
@@ -77,6 +87,10 @@ pub enum FallbackKind {
     Twelvedata,
     /// Binance: crypto.
     Binance,
+    /// Finnhub over a websocket; what has not come yet, one a call.
+    FinnhubLive,
+    /// Binance over a websocket; what has not come yet, a hundred a call.
+    BinanceLive,
 }
 
 impl ProviderArgs {
@@ -96,7 +110,16 @@ impl ProviderArgs {
             twelvedata_api_key: None,
             twelvedata_credits: 8,
             binance_url: provider_url(Binance::DEFAULT_URL)?,
+            finnhub_live_url: live_url(FinnhubWire::DEFAULT_URL)?,
+            binance_live_url: live_url(BinanceWire::DEFAULT_URL)?,
         })
+    }
+}
+
+fn live_url(text: &str) -> Result<Url, String> {
+    match text.parse::<Url>() {
+        Ok(url) if matches!(url.scheme(), "ws" | "wss") && url.has_host() => Ok(url),
+        Ok(_) | Err(_) => Err(format!("give a URL such as {}", BinanceWire::DEFAULT_URL)),
     }
 }
 

@@ -149,14 +149,14 @@ enum Prices {
 }
 
 /// A pair as Binance spells it: `BTCUSDT`.
-fn spell(ticker: &Ticker) -> Option<String> {
+pub(super) fn spell(ticker: &Ticker) -> Option<String> {
     match Instrument::of(ticker) {
         Instrument::Crypto { base, quote } => Some(format!("{base}{}", currency_of(quote))),
         Instrument::Share { .. } | Instrument::Fx { .. } | Instrument::Other => None,
     }
 }
 
-fn currency_of(quote: &str) -> &str {
+pub(super) fn currency_of(quote: &str) -> &str {
     if quote == "USD" { DOLLAR_COIN } else { quote }
 }
 

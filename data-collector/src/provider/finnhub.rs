@@ -101,7 +101,7 @@ impl Provider for Finnhub {
 }
 
 /// As Finnhub spells it: `BRK.B`, `COINBASE:BTC-USD`.
-fn spell(ticker: &Ticker) -> Option<String> {
+pub(super) fn spell(ticker: &Ticker) -> Option<String> {
     match Instrument::of(ticker) {
         Instrument::Share {
             symbol,

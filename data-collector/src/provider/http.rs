@@ -38,6 +38,11 @@ impl std::str::FromStr for ApiKey {
 }
 
 impl ApiKey {
+    /// For an address, where the provider wants it there.
+    pub(super) fn secret(&self) -> SecretString {
+        self.0.clone()
+    }
+
     /// As a header's value, behind `prefix`.
     pub(super) fn header(&self, prefix: &'static str) -> HeaderValue {
         let text = format!("{prefix}{}", self.0.expose_secret());

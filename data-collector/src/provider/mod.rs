@@ -11,6 +11,7 @@ mod error;
 pub mod finnhub;
 mod http;
 pub mod limit;
+pub mod live;
 pub(crate) mod open;
 mod sighting;
 pub mod source;

@@ -1,17 +1,19 @@
 //! From the settings to the providers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::Provider;
 use super::binance::Binance;
 use super::finnhub::Finnhub;
 use super::limit::Rate;
+use super::live::{BinanceWire, FinnhubWire, Live, Timing};
 use super::synthetic::Synthetic;
 use super::twelvedata::TwelveData;
 use super::yahoo::{Chart, Quotes};
-use crate::config::{FallbackKind, ProviderKind, SourceArgs};
+use super::{ApiKey, Provider};
+use crate::config::{FallbackKind, ProviderArgs, ProviderKind, SourceArgs};
 
 /// The provider that `args` name and its fallbacks, in order of preference, each endpoint once. None for a replay.
 ///
@@ -30,6 +32,8 @@ pub(crate) fn providers(args: &SourceArgs) -> anyhow::Result<Vec<Box<dyn Provide
         ProviderKind::Finnhub => Some(FallbackKind::Finnhub),
         ProviderKind::Twelvedata => Some(FallbackKind::Twelvedata),
         ProviderKind::Binance => Some(FallbackKind::Binance),
+        ProviderKind::FinnhubLive => Some(FallbackKind::FinnhubLive),
+        ProviderKind::BinanceLive => Some(FallbackKind::BinanceLive),
     };
     let fallbacks = args.providers.quote_fallback.iter().copied();
     for kind in first.into_iter().chain(fallbacks) {
@@ -64,9 +68,7 @@ fn endpoints(kind: FallbackKind, args: &SourceArgs) -> anyhow::Result<Vec<Box<dy
             ]
         }
         FallbackKind::Finnhub => {
-            let key = others.finnhub_api_key.as_ref();
-            let key = key.context("FINNHUB_API_KEY is not set")?;
-            let provider = Finnhub::new(others.finnhub_url.clone(), key)?;
+            let provider = Finnhub::new(others.finnhub_url.clone(), finnhub_key(others)?)?;
             vec![Box::new(provider.limited_to(a_minute(others.finnhub_calls)))]
         }
         FallbackKind::Twelvedata => {
@@ -76,8 +78,27 @@ fn endpoints(kind: FallbackKind, args: &SourceArgs) -> anyhow::Result<Vec<Box<dy
             vec![Box::new(provider.limited_to(a_minute(others.twelvedata_credits)))]
         }
         FallbackKind::Binance => vec![Box::new(Binance::new(others.binance_url.clone())?)],
+        FallbackKind::FinnhubLive => {
+            let wire = FinnhubWire::new(others.finnhub_live_url.clone(), finnhub_key(others)?);
+            let mut all: Vec<Box<dyn Provider>> =
+                vec![Box::new(Live::start(Arc::new(wire), Timing::default()))];
+            all.extend(endpoints(FallbackKind::Finnhub, args)?);
+            all
+        }
+        FallbackKind::BinanceLive => {
+            let wire = BinanceWire::new(others.binance_live_url.clone());
+            let mut all: Vec<Box<dyn Provider>> =
+                vec![Box::new(Live::start(Arc::new(wire), Timing::default()))];
+            all.extend(endpoints(FallbackKind::Binance, args)?);
+            all
+        }
     };
     Ok(endpoints)
+}
+
+fn finnhub_key(args: &ProviderArgs) -> anyhow::Result<&ApiKey> {
+    let key = args.finnhub_api_key.as_ref();
+    key.context("FINNHUB_API_KEY is not set")
 }
 
 #[cfg(test)]
@@ -116,6 +137,17 @@ mod tests {
             "made-up prices are never a fallback"
         );
         assert!(opened(ProviderKind::Replay, &[FallbackKind::Yahoo]).is_empty());
+    }
+
+    #[tokio::test]
+    async fn live_prices_come_before_those_that_are_asked_for() {
+        assert_eq!(
+            opened(
+                ProviderKind::BinanceLive,
+                &[FallbackKind::FinnhubLive, FallbackKind::Binance]
+            ),
+            ["binance live", "binance price", "finnhub live", "finnhub quote"]
+        );
     }
 
     #[test]
