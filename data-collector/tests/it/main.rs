@@ -16,4 +16,5 @@ mod provider_stub;
 mod provider_yahoo_chart;
 mod replay;
 mod sanity;
+mod sharing;
 mod stub;
