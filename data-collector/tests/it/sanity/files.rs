@@ -1,4 +1,5 @@
-//! Real days, where their files are: `MARKET_DATA=FOLDER cargo test -p data-collector -- --ignored --nocapture real_days`.
+//! Real days, where their files are:
+//! `STOCKALERT_MARKET_DATA=FOLDER cargo test -p data-collector --test it -- --ignored --nocapture real_days`.
 //! Files are CSV as `replay` reads them. What each has to show is known of it, and said here.
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,7 +21,9 @@ struct Figures {
 
 #[expect(clippy::print_stdout, reason = "the figures are what somebody wants to see")]
 fn judge(file: &str) -> Figures {
-    let folder = PathBuf::from(std::env::var("MARKET_DATA").expect("MARKET_DATA names a folder"));
+    let folder = PathBuf::from(
+        std::env::var("STOCKALERT_MARKET_DATA").expect("STOCKALERT_MARKET_DATA names a folder"),
+    );
     let mut tickers: HashMap<Ticker, (Sanity, bool)> = HashMap::new();
     let mut figures = Figures::default();
     for row in Rows::open(&folder.join(file)).unwrap() {
@@ -63,7 +66,7 @@ fn judge(file: &str) -> Figures {
 }
 
 #[test]
-#[ignore = "needs MARKET_DATA, a folder of files that are not part of this repository"]
+#[ignore = "needs STOCKALERT_MARKET_DATA, a folder of files that are not part of this repository"]
 fn real_days_raise_no_false_quote_and_true_moves_pass() {
     for calm in [
         "crypto_minute_2017-09.csv",
