@@ -152,9 +152,13 @@ async fn a_slow_poll_leaves_beats_out_and_never_overlaps() {
     for pair in times[1..].windows(2) {
         assert!((pair[1] - pair[0]).abs_diff(INTERVAL * 3) <= GRAIN);
     }
-    let polls = trial.polls.lock().unwrap();
-    let states: Vec<usize> = polls.iter().map(|(_, _, state)| *state).collect();
-    drop(polls);
+    let states: Vec<usize> = trial
+        .polls
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(_, _, state)| *state)
+        .collect();
     let expected: Vec<usize> = (0..states.len()).collect();
     assert_eq!(states, expected, "what a poll returns, the next is given");
     assert_eq!(trial.end().await, 1);
