@@ -205,6 +205,7 @@ mod tests {
             event_time: Timestamp::EPOCH,
             ingest_time: Timestamp::EPOCH,
             offset,
+            restated_at: None,
         };
         (partition, mark)
     }

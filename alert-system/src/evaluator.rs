@@ -176,6 +176,9 @@ impl Evaluator {
             ingest_time: quote.ingest_time,
             offset,
         };
+        if let Some(at) = quote.restated_at {
+            partition.engine.restate(ticker, at);
+        }
         self.metrics
             .quote(partition.engine.on_quote(&tick, &mut self.transitions));
         if self.transitions.is_empty() {

@@ -123,6 +123,21 @@ pub fn decode_rule_key(key: Option<&[u8]>) -> Result<RuleId, DecodeError> {
 /// Bytes of a quote's record.
 #[must_use]
 pub fn encode_quote(quote: &Quote) -> Vec<u8> {
+    quote_record(quote).encode_to_vec()
+}
+
+/// Bytes of the record of a quote whose price is counted otherwise than those before it, which was known at `restated_at`:
+/// rules from before that time must not be compared with it, nor with any after it.
+#[must_use]
+pub fn encode_restated_quote(quote: &Quote, restated_at: Timestamp) -> Vec<u8> {
+    let record = v1::QuoteRecord {
+        restate_time_us: Some(restated_at.as_micros()),
+        ..quote_record(quote)
+    };
+    record.encode_to_vec()
+}
+
+fn quote_record(quote: &Quote) -> v1::QuoteRecord {
     let trade_side = match quote.trade_side {
         None => v1::TradeSide::Unspecified,
         Some(TradeSide::Buy) => v1::TradeSide::Buy,
@@ -137,8 +152,8 @@ pub fn encode_quote(quote: &Quote) -> Vec<u8> {
         currency: quote.currency.clone(),
         volume: quote.volume,
         trade_side: trade_side.into(),
+        restate_time_us: None,
     }
-    .encode_to_vec()
 }
 
 /// A quote's record from bytes.
@@ -179,6 +194,7 @@ fn checked_quote(quote: PlainQuote<'_>) -> Result<QuoteView<'_>, DecodeError> {
         currency: currency(quote.currency)?,
         event_time: time("event_time_us", quote.event_time_us)?,
         ingest_time: time("ingest_time_us", quote.ingest_time_us)?,
+        restated_at: optional_time("restate_time_us", quote.restate_time_us)?,
     })
 }
 
@@ -207,6 +223,10 @@ fn time(name: &'static str, micros: i64) -> Result<Timestamp, DecodeError> {
     }
 }
 
+fn optional_time(name: &'static str, micros: Option<i64>) -> Result<Option<Timestamp>, DecodeError> {
+    micros.map(|micros| time(name, micros)).transpose()
+}
+
 /// Bytes of a ticker's record.
 #[must_use]
 pub fn encode_ticker(mark: &TickerMark) -> Vec<u8> {
@@ -216,6 +236,7 @@ pub fn encode_ticker(mark: &TickerMark) -> Vec<u8> {
         event_time_us: mark.event_time.as_micros(),
         quote_offset: mark.offset,
         quote_ingest_time_us: mark.ingest_time.as_micros(),
+        restate_time_us: mark.restated_at.map(Timestamp::as_micros),
     }
     .encode_to_vec()
 }
@@ -240,6 +261,7 @@ fn checked_ticker(record: &v1::TickerRecord, ticker: Ticker) -> Result<TickerMar
         event_time: time("event_time_us", record.event_time_us)?,
         ingest_time: time("quote_ingest_time_us", record.quote_ingest_time_us)?,
         offset: record.quote_offset,
+        restated_at: optional_time("restate_time_us", record.restate_time_us)?,
     })
 }
 
@@ -266,6 +288,12 @@ mod tests {
     fn a_quote_survives_the_trip() {
         let sent = quote();
         assert_eq!(decode_quote(&encode_quote(&sent)).unwrap(), sent);
+        let restated_at = Timestamp::from_micros(8);
+        let restated = encode_restated_quote(&sent, restated_at);
+        assert_eq!(decode_quote(&restated).unwrap(), sent);
+        let mut decoder = QuoteDecoder::default();
+        assert_eq!(decoder.decode(&restated).unwrap().restated_at, Some(restated_at));
+        assert_eq!(decoder.decode(&encode_quote(&sent)).unwrap().restated_at, None);
     }
 
     #[test]
@@ -355,7 +383,14 @@ mod tests {
             event_time: Timestamp::from_micros(1),
             ingest_time: Timestamp::from_micros(2),
             offset: 0,
+            restated_at: None,
         };
-        assert_eq!(decode_ticker(&encode_ticker(&mark)).unwrap(), mark);
+        let restated = TickerMark {
+            restated_at: Some(Timestamp::from_micros(4)),
+            ..mark.clone()
+        };
+        for mark in [mark, restated] {
+            assert_eq!(decode_ticker(&encode_ticker(&mark)).unwrap(), mark);
+        }
     }
 }

@@ -1,4 +1,4 @@
-use cqrs::domain::Side;
+use cqrs::domain::{Side, Timestamp};
 
 use super::chunked::Chunked;
 use super::entry::{Entry, Reason, Standing};
@@ -14,6 +14,7 @@ pub(super) struct Book {
     lows: Ladder,
     loose: Loose,
     asleep: Asleep,
+    restated_at: Option<Timestamp>,
 }
 
 /// The prices between which nothing happens, both excluded.
@@ -95,6 +96,16 @@ impl Book {
             }
         }
         book
+    }
+
+    /// When the ticker's prices were last restated.
+    pub(super) const fn restated_at(&self) -> Option<Timestamp> {
+        self.restated_at
+    }
+
+    /// From now on rules from before `at` see no quote. They stay where they are until one nominates them.
+    pub(super) fn restate(&mut self, at: Option<Timestamp>) {
+        self.restated_at = self.restated_at.max(at);
     }
 
     /// The prices between which nothing happens.
@@ -184,6 +195,11 @@ impl Book {
     ) -> Option<Transition> {
         if let Standing::Asleep(_) = entry.standing {
             // Nominated by both ladders, and put to sleep the first time.
+            return None;
+        }
+        if self.restated_at.is_some_and(|at| entry.updated_at < at) {
+            // Only its owner's next word brings it back.
+            self.displace(slot, entry, margin);
             return None;
         }
         if let Some(reason) = entry.blocked(tick) {

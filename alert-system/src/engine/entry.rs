@@ -27,7 +27,7 @@ pub(super) struct Entry {
 pub(super) enum Standing {
     /// The slot of a deleted rule, to be used again.
     Free,
-    /// Nowhere: it is paused, or about to be put in its place.
+    /// Nowhere: it is paused, it is from before its ticker's prices were restated, or it is about to be put in its place.
     Out,
     /// In the ticker's ladders.
     Filed,

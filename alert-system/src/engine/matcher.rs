@@ -95,6 +95,14 @@ impl Guard {
         rules: 0,
         touched: false,
     };
+
+    #[inline]
+    fn touch(&mut self, index: u32, touched: &mut Vec<u32>) {
+        if !self.touched {
+            self.touched = true;
+            touched.push(index);
+        }
+    }
 }
 
 /// As many shards as keep the pause of one that grows far below a millisecond, with ten million rules.
@@ -203,15 +211,24 @@ impl Engine {
         guard.event_time = tick.event_time;
         guard.ingest_time = tick.ingest_time;
         guard.offset = tick.offset;
-        if !guard.touched {
-            guard.touched = true;
-            self.touched.push(index);
-        }
+        guard.touch(index, &mut self.touched);
         let units = tick.price.units();
         if units <= guard.band.above || units >= guard.band.below {
             self.cross(tick, seen_until, transitions);
         }
         QuoteFate::Evaluated
+    }
+
+    /// Takes note that a ticker's prices are counted anew, from the quote on that comes next: rules from before `at` are not
+    /// compared with it, nor with any after it. Ignored, as the quote will be, if nobody watches the ticker.
+    #[cold]
+    pub fn restate(&mut self, ticker: TickerIndex, at: Timestamp) {
+        let index = ticker.0;
+        if self.guards[index].rules == 0 {
+            return;
+        }
+        self.books[index].restate(Some(at));
+        self.guards[index].touch(index, &mut self.touched);
     }
 
     #[cold]
@@ -288,6 +305,7 @@ impl Engine {
             event_time: guard.event_time,
             ingest_time: guard.ingest_time,
             offset: guard.offset,
+            restated_at: self.books[index].restated_at(),
         })
     }
 

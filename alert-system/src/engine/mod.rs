@@ -26,6 +26,7 @@
 //! - The band never contains a price that changes a rule's side. It may be narrower than needed.
 //! - A rule that must not see a quote (made after it, expired before it, or already changed by it) keeps its state and sleeps
 //!   until a quote that it may see.
+//! - A rule from before its ticker's prices were restated keeps its state and sees no quote.
 //! - No change moves more than a segment of 256 thresholds, a shard of the hash table, or the list of segments.
 
 mod book;

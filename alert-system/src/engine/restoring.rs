@@ -94,6 +94,7 @@ impl Restoring {
     /// Takes a ticker's last evaluated quote. False if it came after a newer one.
     pub fn mark(&mut self, mark: &TickerMark) -> bool {
         let index = self.engine.index_of(&mark.ticker);
+        self.engine.books[index].restate(mark.restated_at);
         let guard = &mut self.engine.guards[index];
         if mark.offset < guard.offset {
             return false;
@@ -116,7 +117,8 @@ impl Restoring {
         let (slots, starts) = by_ticker(&engine);
         for (index, bounds) in (0..).zip(starts.windows(2)) {
             let slots = &slots[bounds[0]..bounds[1]];
-            let book = Book::build(slots, &mut engine.entries, engine.margin);
+            let mut book = Book::build(slots, &mut engine.entries, engine.margin);
+            book.restate(engine.books[index].restated_at());
             engine.guards[index].band = book.band(engine.margin);
             engine.books[index] = book;
         }

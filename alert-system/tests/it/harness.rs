@@ -158,6 +158,7 @@ impl Harness {
             event_time: Timestamp::EPOCH,
             ingest_time: Timestamp::EPOCH,
             offset,
+            restated_at: None,
         };
         self.write_raw(TICKERS, ticker, ticker.as_bytes(), Some(&encode_ticker(&mark)))
             .await;

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Ticker, Timestamp};
+use super::{Restatement, Ticker, Timestamp};
 
 /// Whether calls to a provider are let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,13 +95,15 @@ pub struct TickerFeed {
     pub updated_at: Timestamp,
 }
 
-/// One record of the feeds topic. Of two about the same thing, the one with the later `updated_at` holds.
+/// One record of the feeds topic. Of two about the same thing, the later one holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedChange {
     /// A provider is now like this.
     Provider(FeedState),
     /// A ticker's prices stopped or came back.
     Ticker(TickerFeed),
+    /// A ticker's prices are counted anew.
+    Restated(Restatement),
 }
 
 #[cfg(test)]

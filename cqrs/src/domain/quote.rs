@@ -43,4 +43,6 @@ pub struct TickerMark {
     pub ingest_time: Timestamp,
     /// Its offset in the quotes topic.
     pub offset: i64,
+    /// When it was known that the ticker's prices are counted anew, the latest time: rules from before see no quote.
+    pub restated_at: Option<Timestamp>,
 }

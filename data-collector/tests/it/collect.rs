@@ -319,11 +319,11 @@ async fn a_provider_that_fails_and_its_tickers_are_told_of_until_it_is_back() {
     let mut trial = Trial::start(source).await;
     let stale_since = |feed: &FeedChange| match feed {
         FeedChange::Ticker(feed) if feed.ticker == ticker("AAPL") => Some(feed.stale_since),
-        FeedChange::Ticker(_) | FeedChange::Provider(_) => None,
+        FeedChange::Ticker(_) | FeedChange::Provider(_) | FeedChange::Restated(_) => None,
     };
     let provider = |feed: &FeedChange| match feed {
         FeedChange::Provider(feed) => Some(feed.clone()),
-        FeedChange::Ticker(_) => None,
+        FeedChange::Ticker(_) | FeedChange::Restated(_) => None,
     };
     trial.add_rule("AAPL").await;
     let before = trial.feeds_until(|feed| stale_since(feed) == Some(None)).await;

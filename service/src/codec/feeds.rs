@@ -1,11 +1,11 @@
 //! The records of the feeds topic.
 
-use cqrs::domain::{BreakerState, FeedChange, FeedState, TickerFeed, Timestamp};
+use cqrs::domain::{BreakerState, FeedChange, FeedState, Price, Restatement, Split, TickerFeed, Timestamp};
 use prost::Message as _;
 use proto::v1;
 use proto::v1::feed_record::About;
 
-use super::{DecodeError, field, has_control, time};
+use super::{DecodeError, field, has_control, optional_time, time};
 
 /// The key of a feed's record.
 #[must_use]
@@ -13,6 +13,7 @@ pub fn feed_key(change: &FeedChange) -> String {
     match change {
         FeedChange::Provider(feed) => format!("provider/{}/{}", feed.provider, feed.instance),
         FeedChange::Ticker(feed) => format!("ticker/{}", feed.ticker),
+        FeedChange::Restated(restatement) => format!("restated/{}", restatement.ticker),
     }
 }
 
@@ -39,6 +40,15 @@ pub fn encode_feed(change: &FeedChange) -> Vec<u8> {
             stale_since_us: feed.stale_since.map(Timestamp::as_micros),
             update_time_us: feed.updated_at.as_micros(),
         }),
+        FeedChange::Restated(restatement) => About::Restated(v1::Restatement {
+            ticker: restatement.ticker.to_string(),
+            from_price: restatement.from.units(),
+            to_price: restatement.to.units(),
+            new_shares: restatement.split.map(Split::new_shares),
+            old_shares: restatement.split.map(Split::old_shares),
+            event_time_us: restatement.event_time.as_micros(),
+            update_time_us: restatement.restated_at.as_micros(),
+        }),
     };
     v1::FeedRecord { about: Some(about) }.encode_to_vec()
 }
@@ -55,6 +65,7 @@ pub fn decode_feed(key: Option<&[u8]>, bytes: &[u8]) -> Result<FeedChange, Decod
             stale_since: optional_time("stale_since_us", record.stale_since_us)?,
             updated_at: time("update_time_us", record.update_time_us)?,
         }),
+        Some(About::Restated(record)) => FeedChange::Restated(restatement(&record)?),
         None => return Err(DecodeError::Empty),
     };
     if key == Some(feed_key(&change).as_bytes()) {
@@ -83,6 +94,24 @@ fn provider(record: v1::ProviderFeed) -> Result<FeedState, DecodeError> {
     })
 }
 
+fn restatement(record: &v1::Restatement) -> Result<Restatement, DecodeError> {
+    let split = match (record.new_shares, record.old_shares) {
+        (None, None) => None,
+        (new, old) => {
+            let split = Split::new(new.unwrap_or_default(), old.unwrap_or_default());
+            Some(split.ok_or_else(|| field("new_shares", &new.unwrap_or_default()))?)
+        }
+    };
+    Ok(Restatement {
+        ticker: record.ticker.parse()?,
+        from: Price::from_units(record.from_price)?,
+        to: Price::from_units(record.to_price)?,
+        split,
+        event_time: time("event_time_us", record.event_time_us)?,
+        restated_at: time("update_time_us", record.update_time_us)?,
+    })
+}
+
 /// A text of at least one character, without the slash that separates the parts of a key.
 fn name(field_name: &'static str, value: String, most: usize) -> Result<String, DecodeError> {
     if value.is_empty() || value.contains('/') {
@@ -98,10 +127,6 @@ fn text(field_name: &'static str, value: String, most: usize) -> Result<String, 
     Ok(value)
 }
 
-fn optional_time(field_name: &'static str, micros: Option<i64>) -> Result<Option<Timestamp>, DecodeError> {
-    micros.map(|micros| time(field_name, micros)).transpose()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +140,17 @@ mod tests {
             tickers: 7,
             last_success_at: Some(Timestamp::from_micros(5)),
             updated_at: Timestamp::from_micros(6),
+        }
+    }
+
+    fn restated(split: Option<Split>) -> Restatement {
+        Restatement {
+            ticker: "AAPL".parse().unwrap(),
+            from: "645.70".parse().unwrap(),
+            to: "92.42".parse().unwrap(),
+            split,
+            event_time: Timestamp::from_micros(3),
+            restated_at: Timestamp::from_micros(4),
         }
     }
 
@@ -143,6 +179,11 @@ mod tests {
             ticker(Some(Timestamp::from_micros(8))),
         ] {
             assert_eq!(trip(&change).unwrap(), change);
+        }
+        for split in [None, Split::new(7, 1)] {
+            let change = FeedChange::Restated(restated(split));
+            assert_eq!(trip(&change).unwrap(), change);
+            assert_eq!(feed_key(&change), "restated/AAPL");
         }
         assert_eq!(
             feed_key(&FeedChange::Provider(state())),
@@ -176,6 +217,25 @@ mod tests {
             assert!(
                 matches!(result, Err(DecodeError::Field { field, .. }) if field == expected),
                 "{result:?}"
+            );
+        }
+        for (new_shares, old_shares) in [(Some(7), None), (None, Some(1)), (Some(0), Some(1))] {
+            let mut record =
+                v1::FeedRecord::decode(&*encode_feed(&FeedChange::Restated(restated(None)))).unwrap();
+            let Some(About::Restated(about)) = &mut record.about else {
+                panic!("{record:?}");
+            };
+            (about.new_shares, about.old_shares) = (new_shares, old_shares);
+            let decoded = decode_feed(Some(b"restated/AAPL"), &record.encode_to_vec());
+            assert!(
+                matches!(
+                    decoded,
+                    Err(DecodeError::Field {
+                        field: "new_shares",
+                        ..
+                    })
+                ),
+                "{decoded:?}"
             );
         }
         let bytes = encode_feed(&FeedChange::Provider(state()));

@@ -10,6 +10,7 @@ pub(super) struct PlainQuote<'a> {
     pub(super) source: &'a str,
     pub(super) currency: &'a str,
     pub(super) volume: Option<i64>,
+    pub(super) restate_time_us: Option<i64>,
 }
 
 impl<'a> From<&'a v1::QuoteRecord> for PlainQuote<'a> {
@@ -22,6 +23,7 @@ impl<'a> From<&'a v1::QuoteRecord> for PlainQuote<'a> {
             source: &record.source,
             currency: &record.currency,
             volume: record.volume,
+            restate_time_us: record.restate_time_us,
         }
     }
 }
@@ -85,18 +87,22 @@ mod tests {
         let text = prop_oneof![Just(String::new()), "[A-Z]{1,12}", "\\PC{0,60}"];
         (
             (text.clone(), number.clone(), number.clone(), number.clone()),
-            (text.clone(), text, prop::option::of(number), -1..4),
+            (text.clone(), text, prop::option::of(number.clone()), -1..4),
+            prop::option::of(number),
         )
             .prop_map(
-                |((ticker, price, event, ingest), (source, currency, volume, side))| v1::QuoteRecord {
-                    ticker,
-                    price,
-                    event_time_us: event,
-                    ingest_time_us: ingest,
-                    source,
-                    currency,
-                    volume,
-                    trade_side: side,
+                |((ticker, price, event, ingest), (source, currency, volume, side), restated)| {
+                    v1::QuoteRecord {
+                        ticker,
+                        price,
+                        event_time_us: event,
+                        ingest_time_us: ingest,
+                        source,
+                        currency,
+                        volume,
+                        trade_side: side,
+                        restate_time_us: restated,
+                    }
                 },
             )
     }
@@ -138,6 +144,7 @@ mod tests {
                 currency: "USD".into(),
                 volume,
                 trade_side: 1,
+                restate_time_us: None,
             };
             let bytes = record.encode_to_vec();
             prop_assert_eq!(read_quote(&bytes), Some(PlainQuote::from(&record)));

@@ -25,6 +25,8 @@ pub struct QuoteView<'a> {
     pub event_time: Timestamp,
     /// When it entered this system.
     pub ingest_time: Timestamp,
+    /// Rules from before then must not be compared with this quote, nor with any after it.
+    pub restated_at: Option<Timestamp>,
 }
 
 /// Decodes quotes, one at a time.

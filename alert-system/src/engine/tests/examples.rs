@@ -174,6 +174,7 @@ fn a_quote_at_or_before_the_recorded_one_is_skipped_whole() {
         event_time: Timestamp::from_micros(5),
         ingest_time: Timestamp::from_micros(1_005),
         offset: 5,
+        restated_at: None,
     });
     let mut engine = restoring.finish();
     assert_eq!(quote(&mut engine, "250", 9, 5).0, QuoteFate::Repeated);

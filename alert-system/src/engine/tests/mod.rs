@@ -39,6 +39,8 @@ enum Event {
         price: Price,
         event_step: i64,
         ingest_lag: i64,
+        /// Since when, before now, prices are known to be counted anew.
+        restated: Option<i64>,
     },
     /// A quote that was read before comes again.
     Repeat {
@@ -82,8 +84,11 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(rule, range, active, lives)| Event::Change { rule, range, active, lives }),
         1 => (0..RULES).prop_map(|rule| Event::Stale { rule }),
         1 => (0..RULES).prop_map(|rule| Event::Delete { rule }),
-        16 => (0..TICKERS.len(), price(), -2_i64..4, prop_oneof![3 => Just(0_i64), 1 => 0_i64..8])
-            .prop_map(|(ticker, price, event_step, ingest_lag)| Event::Quote { ticker, price, event_step, ingest_lag }),
+        16 => (0..TICKERS.len(), price(), -2_i64..4, prop_oneof![3 => Just(0_i64), 1 => 0_i64..8],
+            proptest::option::weighted(0.06, -2_i64..9))
+            .prop_map(|(ticker, price, event_step, ingest_lag, restated)| {
+                Event::Quote { ticker, price, event_step, ingest_lag, restated }
+            }),
         1 => (0_usize..6).prop_map(|back| Event::Repeat { back }),
         2 => Just(Event::Commit),
         1 => (0_usize..6, any::<bool>()).prop_map(|(lost, old_last)| Event::Crash { lost, old_last }),
@@ -168,6 +173,7 @@ impl World {
                 price,
                 event_step,
                 ingest_lag,
+                restated,
             } => {
                 self.event_clock += event_step;
                 let quote = Quote {
@@ -176,6 +182,7 @@ impl World {
                     event_time: Timestamp::from_micros(self.event_clock),
                     ingest_time: Timestamp::from_micros(self.clock - ingest_lag),
                     offset: i64::try_from(self.quotes.len()).unwrap(),
+                    restated_at: restated.map(|before| Timestamp::from_micros(self.clock - before)),
                 };
                 self.expected.extend(self.oracle.quote(&quote));
                 self.quotes.push(quote.clone());
@@ -234,6 +241,9 @@ impl World {
             ingest_time: quote.ingest_time,
             offset: quote.offset,
         };
+        if let Some(at) = quote.restated_at {
+            self.engine.restate(ticker, at);
+        }
         let mut transitions = Vec::new();
         let fate = self.engine.on_quote(&tick, &mut transitions);
         for transition in transitions {

@@ -13,6 +13,7 @@ pub(super) struct Quote {
     pub(super) event_time: Timestamp,
     pub(super) ingest_time: Timestamp,
     pub(super) offset: i64,
+    pub(super) restated_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -20,6 +21,7 @@ pub(super) struct Oracle {
     permille: i128,
     rules: BTreeMap<RuleId, (RuleSnapshot, Side, bool)>,
     newest: BTreeMap<Ticker, (Timestamp, Timestamp)>,
+    restated: BTreeMap<Ticker, Timestamp>,
 }
 
 impl Oracle {
@@ -50,6 +52,11 @@ impl Oracle {
         if self.watches(&quote.ticker) == 0 {
             return alerts;
         }
+        if let Some(at) = quote.restated_at {
+            let known = self.restated.entry(quote.ticker.clone()).or_insert(at);
+            *known = at.max(*known);
+        }
+        let restated = self.restated.get(&quote.ticker);
         let newest = self.newest.get(&quote.ticker).copied();
         if newest.is_some_and(|(event_time, _)| quote.event_time < event_time) {
             return alerts;
@@ -59,7 +66,8 @@ impl Oracle {
             .values_mut()
             .filter(|(rule, _, _)| rule.ticker == quote.ticker)
         {
-            let unseen = quote.ingest_time < rule.updated_at
+            let unseen = restated.is_some_and(|at| rule.updated_at < *at)
+                || quote.ingest_time < rule.updated_at
                 || rule
                     .expires_at
                     .is_some_and(|expires_at| quote.ingest_time >= expires_at);

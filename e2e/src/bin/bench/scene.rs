@@ -102,6 +102,7 @@ fn mark(quote: &Quote, offset: i64) -> TickerMark {
         event_time: quote.event_time,
         ingest_time: quote.ingest_time,
         offset,
+        restated_at: None,
     }
 }
 

@@ -89,6 +89,9 @@ impl Content {
                 let (ticker, updated_at) = match &feed {
                     FeedChange::Provider(feed) => (None, feed.updated_at),
                     FeedChange::Ticker(feed) => (Some(feed.ticker.clone()), feed.updated_at),
+                    FeedChange::Restated(restatement) => {
+                        (Some(restatement.ticker.clone()), restatement.restated_at)
+                    }
                 };
                 Ok(Self {
                     identity: feed_key(&feed),
@@ -171,6 +174,7 @@ mod tests {
             event_time: Timestamp::EPOCH,
             ingest_time: Timestamp::EPOCH,
             offset,
+            restated_at: None,
         })
     }
 

@@ -54,6 +54,7 @@ fn quote(record: v1::QuoteRecord) -> Fields {
         ("currency", Some(record.currency)),
         ("volume", record.volume.map(decimal)),
         ("trade_side", Some(trade_side)),
+        ("restate_time", record.restate_time_us.map(time)),
     ]
 }
 
@@ -86,6 +87,7 @@ fn ticker(record: v1::TickerRecord) -> Fields {
         ("event_time", Some(time(record.event_time_us))),
         ("quote_offset", Some(record.quote_offset.to_string())),
         ("quote_ingest_time", Some(time(record.quote_ingest_time_us))),
+        ("restate_time", record.restate_time_us.map(time)),
     ]
 }
 
@@ -110,6 +112,15 @@ fn feed(record: v1::FeedRecord) -> Fields {
             ("ticker", Some(feed.ticker)),
             ("stale_since", feed.stale_since_us.map(time)),
             ("update_time", Some(time(feed.update_time_us))),
+        ],
+        Some(About::Restated(restated)) => vec![
+            ("ticker", Some(restated.ticker)),
+            ("from_price", Some(decimal(restated.from_price))),
+            ("to_price", Some(decimal(restated.to_price))),
+            ("new_shares", restated.new_shares.map(|shares| shares.to_string())),
+            ("old_shares", restated.old_shares.map(|shares| shares.to_string())),
+            ("event_time", Some(time(restated.event_time_us))),
+            ("update_time", Some(time(restated.update_time_us))),
         ],
         None => Vec::new(),
     }
