@@ -103,9 +103,14 @@ impl Book {
         self.restated_at
     }
 
-    /// From now on rules from before `at` see no quote. They stay where they are until one nominates them.
-    pub(super) fn restate(&mut self, at: Option<Timestamp>) {
-        self.restated_at = self.restated_at.max(at);
+    /// From now on rules from before `at` see no quote. They stay where they are until one nominates them. False: that is
+    /// known.
+    pub(super) fn restate(&mut self, at: Option<Timestamp>) -> bool {
+        let is_new = at > self.restated_at;
+        if is_new {
+            self.restated_at = at;
+        }
+        is_new
     }
 
     /// The prices between which nothing happens.

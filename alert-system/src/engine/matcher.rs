@@ -227,8 +227,9 @@ impl Engine {
         if self.guards[index].rules == 0 {
             return;
         }
-        self.books[index].restate(Some(at));
-        self.guards[index].touch(index, &mut self.touched);
+        if self.books[index].restate(Some(at)) {
+            self.guards[index].touch(index, &mut self.touched);
+        }
     }
 
     #[cold]

@@ -94,11 +94,12 @@ impl Restoring {
     /// Takes a ticker's last evaluated quote. False if it came after a newer one.
     pub fn mark(&mut self, mark: &TickerMark) -> bool {
         let index = self.engine.index_of(&mark.ticker);
-        self.engine.books[index].restate(mark.restated_at);
-        let guard = &mut self.engine.guards[index];
-        if mark.offset < guard.offset {
+        let (guard, book) = (&mut self.engine.guards[index], &mut self.engine.books[index]);
+        // A late quote may restate prices, and nothing else.
+        if (mark.offset, mark.restated_at) < (guard.offset, book.restated_at()) {
             return false;
         }
+        book.restate(mark.restated_at);
         guard.price = Some(mark.price);
         guard.event_time = mark.event_time;
         guard.ingest_time = mark.ingest_time;
