@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cqrs::domain::{FeedChange, Quote, Ticker, TickerFeed, Timestamp};
+use cqrs::domain::{FeedChange, Quote, Restatement, Ticker, TickerFeed, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -131,7 +131,11 @@ impl Poller {
         if let Some(seen) = seen_unpublished(outcome) {
             return (outcome.label(), Some(seen));
         }
-        match self.publisher.publish(&quote).await {
+        let publishing = match restatement(&quote, outcome, Timestamp::now()) {
+            Some(restatement) => self.publisher.publish_restated(&quote, restatement).await,
+            None => self.publisher.publish(&quote).await,
+        };
+        match publishing {
             Ok(()) => {
                 state.sanity.published(&quote);
                 let label = match outcome {
@@ -140,8 +144,9 @@ impl Poller {
                 };
                 (label, Some(seen_of(&quote, Timestamp::now())))
             }
-            // The next poll publishes the price again, or a newer one.
+            // The next poll publishes the price again, or a newer one: if it takes another provider's word, with that.
             Err(error) => {
+                state.doubted_at = None;
                 tracing::warn!(stock.ticker = %quote.ticker, "a quote was not published: {error}");
                 ("undelivered", None)
             }
@@ -204,6 +209,21 @@ impl Poller {
     }
 }
 
+/// What is to be told with a quote after which prices are counted anew. None: they are not.
+fn restatement(quote: &Quote, outcome: Outcome, now: Timestamp) -> Option<Restatement> {
+    match outcome {
+        Outcome::Confirmed { kind, from } if kind.restates_prices() => Some(Restatement {
+            ticker: quote.ticker.clone(),
+            from,
+            to: quote.price,
+            split: kind.conversion(from, quote.price),
+            event_time: quote.event_time,
+            restated_at: now,
+        }),
+        Outcome::Confirmed { .. } | Outcome::Accept | Outcome::Refuse(_) | Outcome::Quarantine(_) => None,
+    }
+}
+
 /// What a quote that is not published says of the feed. None: it is to be published.
 const fn seen_unpublished(outcome: Outcome) -> Option<Seen> {
     match outcome {
@@ -224,6 +244,9 @@ fn log(quote: &Quote, outcome: Outcome) {
         }
         Outcome::Quarantine(_) => {
             "a doubtful price is held back until another source or later prices confirm it"
+        }
+        Outcome::Confirmed { kind, .. } if kind.restates_prices() => {
+            "a price that was held back proved to be true: prices are counted anew, and rules from before are on hold"
         }
         Outcome::Confirmed { .. } => "a price that was held back proved to be true",
     };

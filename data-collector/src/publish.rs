@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use cqrs::domain::{FeedChange, Quote};
+use cqrs::domain::{FeedChange, Quote, Restatement};
 use service::TraceParent;
-use service::codec::{encode_feed, encode_quote, feed_key};
+use service::codec::{encode_feed, encode_quote, encode_restated_quote, feed_key};
 use service::kafka::{KafkaError, Outgoing, Producer};
 use service::topics::{FEEDS, QUOTES};
 
@@ -34,8 +34,35 @@ impl Publisher {
         &self,
         quote: &Quote,
     ) -> Result<impl Future<Output = Result<(), KafkaError>> + Send + use<>, KafkaError> {
+        self.send_as(quote, encode_quote(quote)).await
+    }
+
+    /// Writes one quote and waits for its acknowledgement.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn publish(&self, quote: &Quote) -> Result<(), KafkaError> {
+        self.send(quote).await?.await
+    }
+
+    /// Writes the first quote that is counted anew, with the mark that says so: but first tells of it in the feeds topic,
+    /// and waits for the acknowledgement. Rules from before are compared with no quote once the mark is read, so their
+    /// owners must hear of it then; told of it without the mark, they are told again when it is found again.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), for either record.
+    pub async fn publish_restated(&self, quote: &Quote, restatement: Restatement) -> Result<(), KafkaError> {
+        let payload = encode_restated_quote(quote, restatement.restated_at);
+        self.publish_feed(&FeedChange::Restated(restatement)).await?;
+        self.send_as(quote, payload).await?.await
+    }
+
+    async fn send_as(
+        &self,
+        quote: &Quote,
+        payload: Vec<u8>,
+    ) -> Result<impl Future<Output = Result<(), KafkaError>> + Send + use<>, KafkaError> {
         let source = quote.source.clone();
-        let payload = encode_quote(quote);
         let record = Outgoing {
             topic: QUOTES,
             ticker: &quote.ticker,
@@ -54,14 +81,6 @@ impl Publisher {
                 Err(error)
             }
         }
-    }
-
-    /// Writes one quote and waits for its acknowledgement.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
-    pub async fn publish(&self, quote: &Quote) -> Result<(), KafkaError> {
-        self.send(quote).await?.await
     }
 
     /// Writes how a provider or a ticker is doing and waits for the acknowledgement.

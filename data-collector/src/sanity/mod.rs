@@ -9,7 +9,7 @@
 
 mod suspicion;
 
-pub use suspicion::{Kind, Proof, Split, Suspicion};
+pub use suspicion::{Kind, Proof, Suspicion};
 
 use std::time::Duration;
 

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use crate::stub::{Answer, Stub};
 
 /// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 4;
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -127,7 +127,7 @@ impl Trial {
     }
 
     /// Reads feeds until one is as `wanted`. Returns the feeds that came before, and it.
-    async fn feeds_until(&mut self, wanted: impl Fn(&FeedChange) -> bool) -> Vec<FeedChange> {
+    pub(crate) async fn feeds_until(&mut self, wanted: impl Fn(&FeedChange) -> bool) -> Vec<FeedChange> {
         let mut found = Vec::new();
         let reading = async {
             while !found.last().is_some_and(&wanted) {

@@ -15,6 +15,7 @@ mod provider_faults;
 mod provider_stub;
 mod provider_yahoo_chart;
 mod replay;
+mod restating;
 mod sanity;
 mod sharing;
 mod stub;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use cqrs::domain::{Ticker, Timestamp};
 use data_collector::replay::Rows;
-use data_collector::sanity::{Outcome, Sanity};
+use data_collector::sanity::{Kind, Outcome, Sanity};
 
 /// How often each outcome came, and what was confirmed or held back, as text.
 #[derive(Debug, Default)]
@@ -32,8 +32,13 @@ fn judge(file: &str) -> Figures {
         let outcome = sanity.check(&quote, quote.event_time);
         *figures.counts.entry(outcome.label()).or_default() += 1;
         if let Outcome::Confirmed { kind, from } = outcome {
+            let what = match kind {
+                Kind::Move => "move".to_owned(),
+                Kind::Unit => "unit".to_owned(),
+                Kind::Split(split) => format!("split {split}"),
+            };
             figures.confirmed.push(format!(
-                "{} {}: {kind:?} from {from} to {}",
+                "{} {}: {what}, from {from} to {}",
                 quote.ticker, quote.event_time, quote.price
             ));
         }
@@ -82,7 +87,11 @@ fn real_days_raise_no_false_quote_and_true_moves_pass() {
     }
     let split = judge("us_minute_AAPL_TWX_2014-06_spinoff.csv");
     assert_eq!(split.confirmed.len(), 1);
-    assert!(split.confirmed[0].contains("Split(Split { new: 7, old: 1 })"));
+    assert!(
+        split.confirmed[0].contains(" split 7:1, from 645.7 to "),
+        "{:?}",
+        split.confirmed
+    );
     assert_eq!(split.held.len(), 1);
 
     let errors = judge("provider_errors_100x_AET.L_split_CNE.L.csv");

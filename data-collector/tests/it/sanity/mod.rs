@@ -6,8 +6,8 @@ mod properties;
 
 use std::time::Duration;
 
-use cqrs::domain::{Price, Quote, Timestamp};
-use data_collector::sanity::{Kind, MAX_AHEAD, Outcome, Refusal, Sanity, Split, Suspicion};
+use cqrs::domain::{Price, Quote, Split, Timestamp};
+use data_collector::sanity::{Kind, MAX_AHEAD, Outcome, Refusal, Sanity, Suspicion};
 
 const SECOND: u64 = 1;
 const MINUTE: u64 = 60;
@@ -86,7 +86,7 @@ impl Ticker {
 }
 
 fn two_for_one() -> Split {
-    Split::ALL[0]
+    Split::new(2, 1).unwrap()
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_split_over_a_weekend_is_believed_after_five_minutes() {
     let monday = 56 * 60 * MINUTE;
     let prices = ["92.42", "92.50", "92.30", "92.40", "92.44", "92.60", "92.70"];
     let outcomes = ticker.sees_all(monday, MINUTE, &prices);
-    let seven = Split::ALL[5];
+    let seven = Split::new(7, 1).unwrap();
     assert_eq!(seven.to_string(), "7:1");
     assert_eq!(outcomes[..5], [Outcome::Quarantine(Suspicion::Split(seven)); 5]);
     assert_eq!(
