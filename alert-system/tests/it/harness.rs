@@ -4,7 +4,7 @@ use std::time::Duration;
 use cqrs::domain::{
     Alert, Quote, Range, RuleId, RuleSnapshot, RuleVersion, Ticker, TickerMark, Timestamp, UserId,
 };
-use service::codec::{decode_alert, encode_quote, encode_rule, encode_ticker};
+use service::codec::{decode_alert, encode_quote, encode_restated_quote, encode_rule, encode_ticker};
 use service::config::KafkaArgs;
 use service::kafka::{
     BatchConsumer, BatchLimits, ConsumerEvent, EmbeddedBroker, Kafka, Outgoing, Producer, Record, StartFrom,
@@ -30,6 +30,19 @@ pub(crate) fn rule(ticker: &str, low: &str, high: &str) -> RuleSnapshot {
         expires_at: None,
         updated_at: Timestamp::EPOCH,
         generation: 1,
+    }
+}
+
+fn quote(ticker: &str, price: &str, event_time: Timestamp) -> Quote {
+    Quote {
+        ticker: ticker.parse().unwrap(),
+        price: price.parse().unwrap(),
+        currency: "USD".into(),
+        volume: None,
+        trade_side: None,
+        event_time,
+        ingest_time: Timestamp::now(),
+        source: "test".into(),
     }
 }
 
@@ -188,18 +201,17 @@ impl Harness {
         self.write_quote(ticker, price, Timestamp::EPOCH).await;
     }
 
+    /// A price that is counted otherwise than those before it.
+    pub(crate) async fn write_restated_quote(&self, ticker: &str, price: &str, restated_at: Timestamp) {
+        let time = self.clock.fetch_add(1, Ordering::Relaxed);
+        let payload = encode_restated_quote(&quote(ticker, price, Timestamp::from_micros(time)), restated_at);
+        self.write_raw(QUOTES, ticker, ticker.as_bytes(), Some(&payload))
+            .await;
+    }
+
     async fn write_quote(&self, ticker: &str, price: &str, event_time: Timestamp) {
-        let quote = Quote {
-            ticker: ticker.parse().unwrap(),
-            price: price.parse().unwrap(),
-            currency: "USD".into(),
-            volume: None,
-            trade_side: None,
-            event_time,
-            ingest_time: Timestamp::now(),
-            source: "test".into(),
-        };
-        self.write_raw(QUOTES, ticker, ticker.as_bytes(), Some(&encode_quote(&quote)))
+        let payload = encode_quote(&quote(ticker, price, event_time));
+        self.write_raw(QUOTES, ticker, ticker.as_bytes(), Some(&payload))
             .await;
     }
 

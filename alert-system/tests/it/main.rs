@@ -3,6 +3,7 @@
 
 mod harness;
 mod process;
+mod restating;
 mod sharing;
 
 use cqrs::domain::{RuleVersion, Side};
