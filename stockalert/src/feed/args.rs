@@ -24,10 +24,16 @@ Examples:
   stockalert feed synthetic --rate max --json")]
 pub(crate) struct SyntheticArgs {
     /// How many tickers, T0, T1 and so on, are quoted in turn: 1 to 100000
-    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 10_000,
+        allow_negative_numbers = true
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub tickers: u32,
     /// Quotes per second of all tickers together, such as 100000/s; "max" or 0 for as many as the broker takes
-    #[arg(long, value_parser = rate)]
+    #[arg(long, value_parser = rate, allow_hyphen_values = true)]
     pub rate: Rate,
     #[command(flatten)]
     pub kafka: Option<KafkaArgs>,

@@ -254,6 +254,22 @@ fn what_cant_be_done_is_refused_before_anything_is_published() {
     assert_eq!(run.code, 74);
     assert!(run.err.contains("nowhere.csv can't be read"), "{}", run.err);
 
+    for (words, wanted) in [
+        (
+            "synthetic --rate -5/s",
+            "give quotes per second, 1 to 10000000, such as 100000/s",
+        ),
+        ("synthetic --rate 1 --tickers -3", "-3 is not in 1..=100000"),
+        (
+            "replay day.csv --speed -1",
+            "give 0 (as fast as the broker takes it) or a factor above 0",
+        ),
+    ] {
+        let run = Home::finish(&mut feed(&home, words, "127.0.0.1:1"));
+        assert_eq!(run.code, 64, "{words}: {run:?}");
+        assert!(run.err.contains(wanted), "{words}: {}", run.err);
+    }
+
     for words in [
         "synthetic",
         "synthetic --rate fast",
