@@ -1,11 +1,13 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use cqrs::domain::Timestamp;
 use serde::Serialize;
 
 /// Rows that are shown where some are no quotes.
 const ROWS_SHOWN: usize = 5;
+const NO_ROW: i64 = i64::MIN;
 
 /// How far the feed is. Shared by all its threads.
 #[derive(Debug)]
@@ -21,6 +23,9 @@ pub(super) struct Counts {
     slowest_lately: AtomicU64,
     slowest: AtomicU64,
     missed: AtomicU64,
+    /// Time of the last row, in microseconds; and when the next one is due, in microseconds after the start.
+    row: AtomicI64,
+    next_row: AtomicU64,
     bad_rows: Mutex<BadRows>,
     fault: OnceLock<String>,
 }
@@ -41,6 +46,18 @@ pub(super) struct Snapshot {
     pub failed: u64,
     /// The longest wait for an acknowledgement since the last snapshot.
     pub slowest: Duration,
+    pub missed: u64,
+    /// Time of the file's row that was published last.
+    pub row: Option<Timestamp>,
+    /// How long until the next one is due.
+    pub next_row: Duration,
+}
+
+impl Snapshot {
+    /// Quotes of which it is not known yet what became of them.
+    pub(super) const fn waiting(&self) -> u64 {
+        self.sent.saturating_sub(self.acknowledged + self.failed)
+    }
 }
 
 /// How it went: with `--json`, exactly this.
@@ -75,6 +92,8 @@ impl Counts {
             slowest_lately: AtomicU64::new(0),
             slowest: AtomicU64::new(0),
             missed: AtomicU64::new(0),
+            row: AtomicI64::new(NO_ROW),
+            next_row: AtomicU64::new(0),
             bad_rows: Mutex::default(),
             fault: OnceLock::new(),
         }
@@ -122,6 +141,18 @@ impl Counts {
         self.missed.store(missed, Ordering::Relaxed);
     }
 
+    /// A row is published now.
+    pub(super) fn row(&self, time: Timestamp) {
+        self.row.store(time.as_micros(), Ordering::Relaxed);
+    }
+
+    /// The next row is waited for.
+    pub(super) fn next_row(&self, due: Instant) {
+        let due = due.saturating_duration_since(self.start).as_micros();
+        self.next_row
+            .store(u64::try_from(due).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     pub(super) fn bad_row(&self, error: &dyn std::fmt::Display) {
         let mut rows = self.bad_rows.lock().unwrap_or_else(PoisonError::into_inner);
         rows.count += 1;
@@ -137,12 +168,17 @@ impl Counts {
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
+        let at = self.start.elapsed();
+        let row = Some(self.row.load(Ordering::Relaxed)).filter(|micros| *micros != NO_ROW);
         Snapshot {
-            at: self.start.elapsed(),
+            at,
             acknowledged: self.acknowledged.load(Ordering::Acquire),
             failed: self.failed.load(Ordering::Acquire),
             sent: self.sent.load(Ordering::Acquire),
             slowest: Duration::from_micros(self.slowest_lately.swap(0, Ordering::Relaxed)),
+            missed: self.missed.load(Ordering::Relaxed),
+            row: row.map(Timestamp::from_micros),
+            next_row: Duration::from_micros(self.next_row.load(Ordering::Relaxed)).saturating_sub(at),
         }
     }
 

@@ -15,15 +15,16 @@ mod schedule;
 mod sender;
 mod source;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use service::kafka::dead_letters::DeadLetterError;
-use service::kafka::{Kafka, KafkaError};
+use service::kafka::{Kafka, KafkaError, KafkaSettings};
 use service::topics::QUOTES;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::args::FeedCommand;
@@ -45,6 +46,8 @@ const LINGER: Duration = Duration::from_millis(5);
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(35);
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 const SETTLE_CHECK: Duration = Duration::from_millis(5);
+/// Signals that are closer together are one: `timeout` sends its own to the process, and again to the group.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(command: FeedCommand, json: bool) -> Result<(), Failure> {
     let screen = Screen::detect(json);
@@ -53,11 +56,9 @@ pub(crate) async fn run(command: FeedCommand, json: bool) -> Result<(), Failure>
         FeedCommand::Replay(args) => (Source::replay(&args)?, args.kafka),
     };
     let settings = dead_letters::named(kafka.as_ref())?.settings();
-    let kafka = Kafka::connect_to_existing(&settings, CONNECT_TIMEOUT)
-        .await
-        .map_err(refusal)?;
-    let mut signals = Signals::listen()?;
     let progress = Progress::detect();
+    let kafka = connect(&settings, &progress).await.map_err(refusal)?;
+    let mut signals = Signals::listen()?;
     progress.say(&format!(
         "publishing {source} to {} at {}; Ctrl-C ends it",
         QUOTES.name, settings.bootstrap_servers
@@ -67,6 +68,15 @@ pub(crate) async fn run(command: FeedCommand, json: bool) -> Result<(), Failure>
     let sent = start(source, &kafka, &counts, &stop)?;
     watch(sent, &counts, &stop, &mut signals, progress).await;
     report(&screen, &counts.totals())
+}
+
+async fn connect(settings: &KafkaSettings, progress: &Progress) -> Result<Kafka, KafkaError> {
+    let mut connected = pin!(Kafka::connect_to_existing(settings, CONNECT_TIMEOUT));
+    if let Ok(connected) = timeout(PROGRESS_INTERVAL, &mut connected).await {
+        return connected;
+    }
+    progress.say(&format!("looking for a broker at {}", settings.bootstrap_servers));
+    connected.await
 }
 
 /// Starts both threads. What comes back is answered when everything was handed to the client.
@@ -115,15 +125,29 @@ async fn watch(
     let mut ticks = interval_at(Instant::now() + PROGRESS_INTERVAL, PROGRESS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut give_up: Option<Instant> = None;
+    let mut signalled: Option<Instant> = None;
+    let mut explained = false;
     loop {
         tokio::select! {
             () = signals.next() => {
-                if stop.is_cancelled() {
+                if signalled.map_or(explained, |first| first.elapsed() > SAME_SIGNAL) {
                     break;
                 }
+                signalled.get_or_insert_with(Instant::now);
                 stop.cancel();
             }
-            _ = ticks.tick() => progress.show(counts.snapshot()),
+            _ = ticks.tick() => {
+                let now = counts.snapshot();
+                if give_up.is_some() && now.waiting() > 0 && !explained {
+                    explained = true;
+                    progress.explain(&format!(
+                        "no more is sent; {} quotes are not acknowledged yet and are waited for up to {} s; Ctrl-C ends it",
+                        now.waiting(),
+                        SETTLE_TIMEOUT.as_secs()
+                    ));
+                }
+                progress.show(now);
+            }
             _ = &mut sent, if give_up.is_none() => give_up = Some(Instant::now() + SETTLE_TIMEOUT),
             () = sleep(SETTLE_CHECK), if give_up.is_some() => {}
         }

@@ -1,4 +1,5 @@
 use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use super::counts::{Snapshot, Totals};
 use crate::screen::printable;
@@ -8,13 +9,21 @@ use crate::screen::printable;
 pub(super) struct Progress {
     on: bool,
     before: Snapshot,
+    /// Since when quotes wait and nothing is heard of any, after the start.
+    silent_since: Option<Duration>,
 }
+
+/// As wide as a terminal that doesn't tell how wide it is.
+const WIDTH: usize = 80;
+/// What is shorter needs no mention.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 impl Progress {
     pub(super) fn detect() -> Self {
         Self {
             on: io::stderr().is_terminal(),
             before: Snapshot::default(),
+            silent_since: None,
         }
     }
 
@@ -24,12 +33,37 @@ impl Progress {
         let _ = writeln!(io::stderr(), "{}", printable(text));
     }
 
+    /// That it does not end yet, and why.
+    pub(super) fn explain(&self, text: &str) {
+        self.end();
+        self.say(text);
+    }
+
     pub(super) fn show(&mut self, now: Snapshot) {
+        let silent = self.silent(now);
         if self.on {
             let mut terminal = io::stderr().lock();
-            let _ = write!(terminal, "\r{}\u{1b}[K", line(self.before, now)).and_then(|()| terminal.flush());
+            // A line that is wider than the terminal would not be renewed but repeated.
+            let width = terminal_size::terminal_size_of(&terminal)
+                .map_or(WIDTH, |(terminal_size::Width(width), _)| usize::from(width));
+            let line: String = line(self.before, now, silent)
+                .chars()
+                .take(width.saturating_sub(1))
+                .collect();
+            let _ = write!(terminal, "\r{line}\u{1b}[K").and_then(|()| terminal.flush());
         }
         self.before = now;
+    }
+
+    /// How long quotes have been waiting of which nothing is heard.
+    fn silent(&mut self, now: Snapshot) -> Duration {
+        let heard = |snapshot: Snapshot| snapshot.acknowledged + snapshot.failed;
+        if self.before.waiting() == 0 || now.waiting() == 0 || heard(now) != heard(self.before) {
+            self.silent_since = None;
+            return Duration::ZERO;
+        }
+        now.at
+            .saturating_sub(*self.silent_since.get_or_insert(self.before.at))
     }
 
     pub(super) fn end(&self) {
@@ -40,20 +74,31 @@ impl Progress {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-fn line(before: Snapshot, now: Snapshot) -> String {
+fn line(before: Snapshot, now: Snapshot, silent: Duration) -> String {
     let seconds = now.at.saturating_sub(before.at).as_secs_f64().max(1e-3);
     let rate = now.acknowledged.saturating_sub(before.acknowledged) as f64 / seconds;
-    let waiting = now.sent.saturating_sub(now.acknowledged + now.failed);
-    let mut line = format!(
-        "{:>5.0} s  {} sent  {} acknowledged  {rate:.0}/s  {waiting} waiting, up to {} ms",
-        now.at.as_secs_f64(),
-        now.sent,
-        now.acknowledged,
-        now.slowest.as_millis()
-    );
-    if now.failed > 0 {
-        line.push_str(&format!("  {} FAILED", now.failed));
+    let mut line = format!("{:>5.0} s  ", now.at.as_secs_f64());
+    if let Some(row) = now.row {
+        line.push_str(&format!("{row}  "));
     }
+    line.push_str(&format!(
+        "{} sent  {} acknowledged  {rate:.0}/s  ",
+        now.sent, now.acknowledged
+    ));
+    if now.failed > 0 {
+        line.push_str(&format!("{} FAILED  ", now.failed));
+    }
+    if now.missed > 0 {
+        line.push_str(&format!("{} NOT MADE  ", now.missed));
+    }
+    let waiting = now.waiting();
+    line.push_str(&if waiting > 0 && silent >= WORTH_TELLING {
+        format!("{waiting} waiting, NO ANSWER for {} s", silent.as_secs())
+    } else if waiting == 0 && now.next_row >= WORTH_TELLING {
+        format!("next row in {} s", now.next_row.as_secs())
+    } else {
+        format!("{waiting} waiting, up to {} ms", now.slowest.as_millis())
+    });
     line
 }
 
@@ -87,7 +132,7 @@ pub(super) fn summary(totals: &Totals) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use cqrs::domain::Timestamp;
 
     use super::*;
 
@@ -103,16 +148,55 @@ mod tests {
             at: Duration::from_secs(11),
             sent: 1_100_700,
             acknowledged: 1_100_000,
-            failed: 0,
             slowest: Duration::from_micros(12_345),
+            ..Snapshot::default()
         };
+        let at_once = |before, now| line(before, now, Duration::ZERO);
         assert_eq!(
-            line(before, now),
+            at_once(before, now),
             "   11 s  1100700 sent  1100000 acknowledged  100000/s  700 waiting, up to 12 ms"
         );
-        let failing = Snapshot { failed: 3, ..now };
-        assert!(line(before, failing).ends_with("697 waiting, up to 12 ms  3 FAILED"));
-        line(now, now);
+        let failing = Snapshot {
+            failed: 3,
+            missed: 4,
+            ..now
+        };
+        assert!(at_once(before, failing).ends_with("  3 FAILED  4 NOT MADE  697 waiting, up to 12 ms"));
+        at_once(now, now);
+    }
+
+    #[test]
+    fn a_row_that_is_far_away_is_told_from_a_broker_that_does_not_answer() {
+        let mut progress = Progress {
+            on: false,
+            before: Snapshot::default(),
+            silent_since: None,
+        };
+        let mut at = |second, sent, acknowledged| {
+            let now = Snapshot {
+                at: Duration::from_secs(second),
+                sent,
+                acknowledged,
+                row: Some(Timestamp::from_micros(1_381_132_800_688_000)),
+                next_row: Duration::from_millis(170_900),
+                ..Snapshot::default()
+            };
+            let before = progress.before;
+            let silent = progress.silent(now);
+            progress.show(now);
+            line(before, now, silent)
+        };
+        assert_eq!(
+            at(9, 5, 5),
+            "    9 s  2013-10-07T08:00:00.688Z  5 sent  5 acknowledged  1/s  next row in 170 s"
+        );
+        // The wait for it is shorter than the time in which nothing was sent.
+        assert!(at(60, 6, 5).ends_with("  1 waiting, up to 0 ms"));
+        assert!(at(61, 7, 5).ends_with("  2 waiting, NO ANSWER for 1 s"));
+        assert!(at(70, 9, 5).ends_with("  4 waiting, NO ANSWER for 10 s"));
+        assert!(at(71, 9, 8).ends_with("  1 waiting, up to 0 ms"));
+        assert!(at(72, 9, 8).ends_with("  1 waiting, NO ANSWER for 1 s"));
+        assert!(at(73, 9, 9).ends_with("  next row in 170 s"));
     }
 
     #[test]

@@ -167,11 +167,13 @@ fn replay(
             && due > Instant::now()
         {
             outbox.hand_over()?;
+            counts.next_row(due);
             wait_until(due, stop);
             if stop.is_cancelled() {
                 break;
             }
         }
+        counts.row(quote.event_time);
         outbox.put(&Quote {
             ingest_time: Timestamp::now(),
             ..quote

@@ -1,11 +1,13 @@
 //! `stockalert feed` against a broker.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
 use cqrs::domain::{Quote, Timestamp};
 use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use service::codec::decode_quote;
 use service::kafka::{BatchLimits, ConsumerEvent, EmbeddedBroker, Kafka, StartFrom};
@@ -30,15 +32,45 @@ fn interrupt_after(mut command: Command, time: Duration) -> Run {
         .spawn()
         .unwrap();
     std::thread::sleep(time);
-    let id = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    interrupt(&child);
     Run::from(child.wait_with_output().unwrap())
+}
+
+#[expect(clippy::unwrap_used, reason = "a test's own tools may fail loudly")]
+fn interrupt(child: &Child) {
+    let id = child.id().to_string();
+    let mut kill = Command::new("kill");
+    assert!(kill.args(["-INT", &id]).status().unwrap().success());
+}
+
+/// A feed that writes already, and what it will say.
+#[expect(clippy::unwrap_used, reason = "a test's own tools may fail loudly")]
+fn publishing(
+    home: &Home,
+    cluster: &MockCluster<'_, DefaultProducerContext>,
+) -> (Child, BufReader<ChildStderr>) {
+    for topic in ALL {
+        cluster.create_topic(topic.name, 1, 1).unwrap();
+    }
+    let mut command = feed(home, "synthetic --rate 1000/s", &cluster.bootstrap_servers());
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    line_with(&mut said, "publishing 1000 made-up quotes/s");
+    std::thread::sleep(Duration::from_secs(2));
+    (child, said)
+}
+
+#[expect(clippy::unwrap_used, reason = "a test's own tools may fail loudly")]
+fn line_with(said: &mut BufReader<ChildStderr>, text: &str) {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        assert_ne!(said.read_line(&mut line).unwrap(), 0, "{text:?} was not said");
+    }
 }
 
 /// The first so many quotes of the topic, each checked to be in its ticker's partition and to carry a trace.
@@ -207,6 +239,43 @@ fn a_quote_that_is_not_acknowledged_makes_the_command_fail() {
 }
 
 #[test]
+fn a_signal_that_comes_twice_at_once_is_one_and_all_quotes_are_acknowledged() {
+    let cluster = MockCluster::new(1).unwrap();
+    // Some are always on their way.
+    cluster
+        .broker_round_trip_time(1, Duration::from_millis(300))
+        .unwrap();
+    let home = Home::new();
+    let (child, _said) = publishing(&home, &cluster);
+    interrupt(&child);
+    interrupt(&child);
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert_eq!(run.code, 0, "{run:?}");
+}
+
+#[test]
+fn what_is_waited_for_after_ctrl_c_is_told_and_a_second_one_ends_it() {
+    let cluster = MockCluster::new(1).unwrap();
+    let home = Home::new();
+    let (child, mut said) = publishing(&home, &cluster);
+    cluster
+        .broker_round_trip_time(1, Duration::from_secs(25))
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    interrupt(&child);
+    line_with(
+        &mut said,
+        " quotes are not acknowledged yet and are waited for up to 35 s; Ctrl-C ends it",
+    );
+    std::thread::sleep(Duration::from_millis(1_100));
+    interrupt(&child);
+    line_with(&mut said, " quotes were not acknowledged: nobody waited for them");
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert_eq!(run.code, 69, "{run:?}");
+    assert!(run.out.starts_with("Quotes sent: "), "{}", run.out);
+}
+
+#[test]
 fn nothing_is_published_where_the_topics_are_not_this_systems() {
     let home = Home::new();
     let run = |server: &str| Home::finish(&mut feed(&home, "synthetic --rate 1/s", server));
@@ -248,6 +317,11 @@ fn what_cant_be_done_is_refused_before_anything_is_published() {
         .unwrap();
     let run = Home::finish(&mut feed(&home, "synthetic --rate 10", &free.to_string()));
     assert_eq!(run.code, 69);
+    assert!(
+        run.err.starts_with(&format!("looking for a broker at {free}\n")),
+        "{}",
+        run.err
+    );
     assert!(run.err.contains("no Kafka broker answered at"), "{}", run.err);
 
     let run = Home::finish(&mut feed(&home, "replay nowhere.csv", "127.0.0.1:1"));
