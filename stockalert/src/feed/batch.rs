@@ -167,7 +167,6 @@ mod tests {
             event_time: Timestamp::from_micros(number),
             ingest_time: Timestamp::from_micros(number),
             source: "synthetic".into(),
-            restated_at: None,
         }
     }
 
