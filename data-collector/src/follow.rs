@@ -15,7 +15,8 @@ use crate::watchlist::{WatchChange, Watchlist};
 /// How late the expiry of a rule may be noticed.
 const EXPIRY_CHECK: Duration = Duration::from_secs(1);
 
-/// Reads rules until `shutdown` and tells `changes` which tickers to poll. `consumer` reads the rules topic from the
+/// Reads rules until `shutdown` and tells `changes` which tickers to poll, and `share` how many of how many partitions are this
+/// process's. `consumer` reads the rules topic from the
 /// beginning at each assignment; nothing is committed, because nothing is kept. Ready from the first assignment on.
 ///
 /// # Errors
@@ -24,6 +25,7 @@ pub async fn follow(
     mut consumer: BatchConsumer,
     mut list: Watchlist,
     changes: mpsc::Sender<WatchChange>,
+    share: impl Fn(u32, u32),
     health: ComponentHealth,
     shutdown: CancellationToken,
 ) -> Result<(), KafkaError> {
@@ -36,10 +38,16 @@ pub async fn follow(
             event = consumer.next() => match event? {
                 ConsumerEvent::Assigned(partitions) => {
                     health.ready();
-                    partitions.into_iter().flat_map(|partition| list.assign(partition)).collect()
+                    let found = partitions.into_iter().flat_map(|partition| list.assign(partition)).collect();
+                    let (held, all) = list.share();
+                    share(held, all);
+                    found
                 }
                 ConsumerEvent::Revoked(partitions) => {
-                    partitions.into_iter().flat_map(|partition| list.revoke(partition)).collect()
+                    let found = partitions.into_iter().flat_map(|partition| list.revoke(partition)).collect();
+                    let (held, all) = list.share();
+                    share(held, all);
+                    found
                 }
                 ConsumerEvent::Batch(batch) => {
                     batch.records.iter().flat_map(|record| apply(&mut list, record)).collect()

@@ -82,6 +82,13 @@ impl Watchlist {
         tickers.iter().filter_map(|ticker| self.take(ticker)).collect()
     }
 
+    /// How many of how many partitions are assigned.
+    #[must_use]
+    pub fn share(&self) -> (u32, u32) {
+        let held = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
+        (held, self.partition_count.unsigned_abs())
+    }
+
     /// Takes a version of a rule, unless a newer one is known.
     pub fn change(&mut self, partition: i32, rule: &RuleSnapshot, now: Timestamp) -> Vec<WatchChange> {
         let order = (rule.version, rule.generation);
@@ -352,11 +359,14 @@ mod tests {
     #[test]
     fn a_revoked_partition_is_forgotten_and_read_anew() {
         let mut list = list();
+        assert_eq!(list.share(), (1, 12));
         list.assign(3);
+        assert_eq!(list.share(), (2, 12));
         let (one, other) = (rule("AAPL", 4), rule("MSFT", 1));
         list.change(0, &one, NOW);
         list.change(3, &other, NOW);
         assert_eq!(list.revoke(0), unwatch("AAPL"));
+        assert_eq!(list.share(), (1, 12));
         assert_eq!(list.change(0, &one, NOW), [], "not ours");
         assert_eq!(list.delete(3, other.rule_id), unwatch("MSFT"));
         list.assign(0);

@@ -15,7 +15,7 @@ pub struct Rate {
     pub per: Duration,
 }
 
-/// Holds calls to a [`Rate`], over all tasks.
+/// Holds calls to a [`Rate`], over all tasks, or to this process's share of it.
 ///
 /// In *any* stretch of the rate's length, so also in each of the provider's own minutes, wherever they begin. A token bucket
 /// of the same size would let nearly twice as much through in one of them.
@@ -36,10 +36,18 @@ impl Limiter {
         }
     }
 
-    /// The rate that it holds.
+    /// What may be spent in a stretch of time.
     #[must_use]
-    pub fn rate(&self) -> Rate {
-        self.window().rate
+    pub fn budget(&self) -> u32 {
+        self.window().budget
+    }
+
+    /// From now on holds `part` of `whole` of the rate, and at least 1: others have the rest, and the provider counts them
+    /// together.
+    pub fn share(&self, part: u32, whole: u32) {
+        let mut window = self.window();
+        let budget = u64::from(window.rate.budget) * u64::from(part) / u64::from(whole.max(1));
+        window.budget = u32::try_from(budget).unwrap_or(u32::MAX).max(1);
     }
 
     /// Waits until `cost` fits, and spends it. To be awaited before a call goes through its breaker, whose time limit is
@@ -75,6 +83,8 @@ impl Limiter {
 #[derive(Debug)]
 struct Window {
     rate: Rate,
+    /// This process's share of the rate's.
+    budget: u32,
     /// In order of time; at most as many as the budget, as nothing costs less than 1.
     spent: VecDeque<(Instant, u32)>,
     total: u32,
@@ -84,6 +94,7 @@ impl Window {
     fn new(rate: Rate) -> Self {
         Self {
             rate,
+            budget: rate.budget,
             spent: VecDeque::new(),
             total: 0,
         }
@@ -99,7 +110,7 @@ impl Window {
             self.total = self.total.saturating_sub(cost);
         }
         let mut total = self.total;
-        let room = self.rate.budget.saturating_sub(cost.max(1));
+        let room = self.budget.saturating_sub(cost.max(1));
         let mut ready_at = now;
         for (at, cost) in &self.spent {
             if total <= room {
@@ -173,6 +184,31 @@ mod tests {
         let start = Instant::now();
         limiter.acquire(1).await;
         assert!(Instant::now() - start <= MINUTE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn several_processes_share_a_rate_and_each_has_at_least_one_call() {
+        let limiters: Vec<Limiter> = (0..3).map(|_| Limiter::new(rate(20))).collect();
+        for (limiter, part) in limiters.iter().zip([5, 4, 3]) {
+            limiter.share(part, 12);
+        }
+        let budgets: Vec<u32> = limiters.iter().map(Limiter::budget).collect();
+        assert_eq!(budgets, [8, 6, 5]);
+        let start = Instant::now();
+        for _ in 0..12 {
+            limiters[1].acquire(1).await;
+        }
+        assert_eq!((Instant::now() - start).as_secs(), 60);
+        // The others are gone.
+        limiters[1].share(12, 12);
+        for _ in 0..14 {
+            limiters[1].acquire(1).await;
+        }
+        assert_eq!((Instant::now() - start).as_secs(), 60);
+        for (part, whole) in [(0, 12), (1, 100), (1, 0)] {
+            limiters[0].share(part, whole);
+            assert!(limiters[0].budget() >= 1);
+        }
     }
 
     proptest! {

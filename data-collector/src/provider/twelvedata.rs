@@ -102,7 +102,7 @@ impl Provider for TwelveData {
     }
 
     fn batch_size(&self) -> NonZeroUsize {
-        let size = self.limiter.rate().budget.clamp(1, MAX_BATCH);
+        let size = self.limiter.budget().clamp(1, MAX_BATCH);
         usize::try_from(size)
             .ok()
             .and_then(NonZeroUsize::new)

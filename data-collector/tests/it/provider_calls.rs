@@ -292,11 +292,7 @@ async fn each_provider_says_how_much_a_call_may_ask_for_and_what_it_costs() {
     };
     let of = |provider: &dyn Provider| {
         let batch = provider.batch_size().get();
-        (
-            batch,
-            provider.cost(batch),
-            provider.limiter().unwrap().rate().budget,
-        )
+        (batch, provider.cost(batch), provider.limiter().unwrap().budget())
     };
     let free = TwelveData::new(nowhere.clone(), &key).unwrap();
     assert_eq!(

@@ -78,6 +78,12 @@ impl Sources {
         covering.next().map_or("none", |source| source.provider.name())
     }
 
+    /// Holds each provider to `part` of `whole` of its limit: other processes ask it for the rest of the tickers.
+    pub fn share_limits(&self, part: u32, whole: u32) {
+        let limiters = self.0.iter().filter_map(|source| source.provider.limiter());
+        limiters.for_each(|limiter| limiter.share(part, whole));
+    }
+
     /// All of them, in order.
     #[must_use]
     pub fn all(&self) -> &[Source] {
