@@ -124,7 +124,7 @@ async fn watch(
 ) {
     let mut ticks = interval_at(Instant::now() + PROGRESS_INTERVAL, PROGRESS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut give_up: Option<Instant> = None;
+    let mut ended: Option<Instant> = None;
     let mut signalled: Option<Instant> = None;
     let mut explained = false;
     loop {
@@ -138,20 +138,20 @@ async fn watch(
             }
             _ = ticks.tick() => {
                 let now = counts.snapshot();
-                if give_up.is_some() && now.waiting() > 0 && !explained {
+                if !explained && now.waiting() > 0 && ended.is_some_and(|ended| ended.elapsed() >= PROGRESS_INTERVAL) {
                     explained = true;
                     progress.explain(&format!(
-                        "no more is sent; {} quotes are not acknowledged yet and are waited for up to {} s; Ctrl-C ends it",
-                        now.waiting(),
-                        SETTLE_TIMEOUT.as_secs()
+                        "no more is sent; waiting up to {} s for the acknowledgements of {}; Ctrl-C ends it",
+                        SETTLE_TIMEOUT.as_secs(),
+                        now.waiting()
                     ));
                 }
                 progress.show(now);
             }
-            _ = &mut sent, if give_up.is_none() => give_up = Some(Instant::now() + SETTLE_TIMEOUT),
-            () = sleep(SETTLE_CHECK), if give_up.is_some() => {}
+            _ = &mut sent, if ended.is_none() => ended = Some(Instant::now()),
+            () = sleep(SETTLE_CHECK), if ended.is_some() => {}
         }
-        if give_up.is_some_and(|give_up| counts.is_settled() || Instant::now() > give_up) {
+        if ended.is_some_and(|ended| counts.is_settled() || ended.elapsed() > SETTLE_TIMEOUT) {
             break;
         }
     }

@@ -265,7 +265,7 @@ fn what_is_waited_for_after_ctrl_c_is_told_and_a_second_one_ends_it() {
     interrupt(&child);
     line_with(
         &mut said,
-        " quotes are not acknowledged yet and are waited for up to 35 s; Ctrl-C ends it",
+        "no more is sent; waiting up to 35 s for the acknowledgements of ",
     );
     std::thread::sleep(Duration::from_millis(1_100));
     interrupt(&child);
