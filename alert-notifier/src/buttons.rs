@@ -3,14 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cqrs::domain::{Language, RuleId};
+use cqrs::domain::{Language, RuleId, Ticker, Timestamp};
 use serde_json::{Value, json};
 
 /// What a button asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Something with one rule.
     Rule(RuleAction, RuleId),
+    /// Something with the rules on one ticker that are on hold. The time: of the newest restatement that the message knows of.
+    OnHold(HoldAction, Ticker, Timestamp),
     /// Another page of the list of rules, from 0.
     Page(u16),
     /// Nothing after all: the buttons go.
@@ -95,6 +97,44 @@ impl RuleAction {
     }
 }
 
+/// What a button can do with rules on hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldAction {
+    /// Convert their thresholds.
+    Adjust,
+    /// Let them go on as they are.
+    Keep,
+    /// Show them.
+    List,
+}
+
+impl HoldAction {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Adjust, Self::Keep, Self::List];
+
+    /// Its name in callback data: as those of [`RuleAction`].
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Adjust => "ha",
+            Self::Keep => "hk",
+            Self::List => "hl",
+        }
+    }
+
+    /// What its button says.
+    #[must_use]
+    pub const fn label(self, language: Language) -> &'static str {
+        match (self, language) {
+            (Self::Adjust, Language::En) => "Adjust",
+            (Self::Adjust, Language::It) => "Adegua",
+            (Self::Keep, Language::En) => "Keep as they are",
+            (Self::Keep, Language::It) => "Lascia così",
+            (Self::List, Language::En) => "List",
+            (Self::List, Language::It) => "Elenco",
+        }
+    }
+}
+
 /// The data of a button that this program never made, or no longer knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this button is not known here; write the command instead (/help lists them)")]
@@ -105,6 +145,9 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rule(action, rule) => write!(f, "{}:{rule}", action.code()),
+            Self::OnHold(action, ticker, restated_at) => {
+                write!(f, "{}:{ticker}:{}", action.code(), restated_at.as_micros())
+            }
             Self::Page(page) => write!(f, "pg:{page}"),
             Self::Cancel => f.write_str("no"),
         }
@@ -121,6 +164,13 @@ impl FromStr for Action {
         let (code, value) = data.split_once(':').ok_or(ParseActionError)?;
         if code == "pg" {
             return value.parse().map(Self::Page).map_err(|_| ParseActionError);
+        }
+        if let Some(action) = HoldAction::ALL.into_iter().find(|action| action.code() == code) {
+            let (ticker, micros) = value.split_once(':').ok_or(ParseActionError)?;
+            return match (ticker.parse(), micros.parse()) {
+                (Ok(ticker), Ok(micros)) => Ok(Self::OnHold(action, ticker, Timestamp::from_micros(micros))),
+                (Err(_), _) | (_, Err(_)) => Err(ParseActionError),
+            };
         }
         let action = RuleAction::ALL.into_iter().find(|action| action.code() == code);
         match (action, value.parse()) {
@@ -181,6 +231,19 @@ impl Keyboard {
             .row([button(RuleAction::Edit), button(RuleAction::Chart)])
     }
 
+    /// The buttons of a message about rules on hold.
+    #[must_use]
+    pub fn of_hold(ticker: &Ticker, restated_at: Timestamp, adjustable: bool, language: Language) -> Self {
+        let button = |action: HoldAction| {
+            let data = Action::OnHold(action, ticker.clone(), restated_at);
+            Button::new(action.label(language), data)
+        };
+        let adjust = adjustable.then(|| button(HoldAction::Adjust));
+        Self::none()
+            .row(adjust.into_iter().chain([button(HoldAction::Keep)]))
+            .row([button(HoldAction::List)])
+    }
+
     /// One more row; no row if there are no buttons in it.
     #[must_use]
     pub fn row(mut self, buttons: impl IntoIterator<Item = Button>) -> Self {
@@ -224,9 +287,13 @@ mod tests {
     #[test]
     fn every_action_is_read_back_and_fits_into_callback_data() {
         let rule = RuleId::generate();
+        let ticker: Ticker = "ABCDEFGHIJKLMNOPQRSTU.ABCDEFGHIJ".parse().unwrap();
+        let last = Timestamp::from_micros(253_402_300_799_999_999);
+        let on_hold = HoldAction::ALL.map(|action| Action::OnHold(action, ticker.clone(), last));
         let actions = RuleAction::ALL
             .into_iter()
             .map(|action| Action::Rule(action, rule))
+            .chain(on_hold)
             .chain([Action::Page(0), Action::Page(u16::MAX), Action::Cancel]);
         for action in actions {
             let data = action.to_string();

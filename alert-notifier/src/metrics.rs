@@ -86,6 +86,7 @@ const fn kind(kind: DeliveryKind) -> &'static str {
         DeliveryKind::Test => "test",
         DeliveryKind::FeedStale => "feed_stale",
         DeliveryKind::FeedBack => "feed_back",
+        DeliveryKind::Restated => "restated",
     }
 }
 
@@ -96,7 +97,8 @@ const fn is_news(kind: DeliveryKind) -> bool {
         DeliveryKind::Reminder
         | DeliveryKind::CameAndWent
         | DeliveryKind::FeedStale
-        | DeliveryKind::FeedBack => false,
+        | DeliveryKind::FeedBack
+        | DeliveryKind::Restated => false,
     }
 }
 

@@ -116,6 +116,12 @@ pub enum CommandError {
         /// What the rule watches.
         ticker: Ticker,
     },
+    /// The answer is to what is not so any more.
+    #[error("the prices of {ticker} were counted anew once more; look at its rules again")]
+    RestatedAgain {
+        /// Whose rules are on hold.
+        ticker: Ticker,
+    },
     /// The snooze would be over at once.
     #[error("the end of the snooze, {until}, has passed; give one in the future")]
     SnoozeInPast {

@@ -13,6 +13,7 @@ mod peak;
 mod places;
 pub mod reasons;
 mod reminders;
+mod restating;
 mod resume;
 mod rows;
 mod settings;
@@ -28,8 +29,8 @@ use crate::{Store, StoreError};
 
 pub(crate) use held::release_held;
 pub use message::{
-    ClaimLimits, ClaimedMessage, DeliveryKind, Flapping, Heading, MAX_ITEMS, MessageFacts, MessageItem,
-    Outcome, Pace, Recipient,
+    ClaimLimits, ClaimedMessage, DeliveryKind, Flapping, Heading, HeldRule, MAX_ITEMS, MessageFacts,
+    MessageItem, Outcome, Pace, Recipient, Restated,
 };
 pub(crate) use reminders::reschedule as reschedule_reminders;
 pub(crate) use resume::resume_in;
@@ -250,7 +251,9 @@ impl Ledger {
     }
 
     /// Folds records of the feeds topic into the ledger. When the prices of a ticker stop, users who were told that it is
-    /// out of range are told so once; and once more when they come again. Repeats and old records are harmless.
+    /// out of range are told so once; and once more when they come again. When they are counted anew, the ticker's rules
+    /// from before are put on hold, in transactions of bounded size, and each owner is asked once. Repeats and old records
+    /// are harmless.
     ///
     /// # Errors
     /// If the store fails; changes before the failing one may have been folded, all may be folded again.
@@ -262,6 +265,15 @@ impl Ledger {
         let mut all = FoldedFeeds::default();
         for chunk in changes.chunks(feeds::MAX_CHANGES) {
             all.planned += feeds::fold(&self.store, chunk, now).await?.planned;
+        }
+        for change in changes {
+            if let FeedChange::Restated(restatement) = change {
+                all.planned += restating::fold(&self.store, restatement, now).await?;
+            }
+        }
+        if !changes.is_empty() {
+            // Collectors say something all the time, so this comes soon enough.
+            all.planned += restating::look_again(&self.store, now).await?;
         }
         Ok(all)
     }

@@ -15,15 +15,16 @@ mod store;
 mod transaction;
 
 pub use commands::{
-    Caller, Commands, Idempotency, IssuedLink, Limits, Linked, Registration, RuleEdit, UserEdit,
+    Caller, Commands, HoldAnswer, Idempotency, IssuedLink, Limits, Linked, Registration, Released, RuleEdit,
+    UserEdit,
 };
 pub use error::{CommandError, StoreError};
 pub use history::QuoteHistory;
 pub use leases::{Lease, Leases};
 pub use ledger::{
     Backlog, Checked, ClaimLimits, ClaimedMessage, DeliveryKind, DeliveryStatus, DeliveryView, Flapping,
-    Folded, FoldedFeeds, Heading, Ledger, LedgerChange, MAX_ITEMS, MessageFacts, MessageItem, OpenEpisode,
-    Outcome, Pace, Recipient, Resumed, reasons,
+    Folded, FoldedFeeds, Heading, HeldRule, Ledger, LedgerChange, MAX_ITEMS, MessageFacts, MessageItem,
+    OpenEpisode, Outcome, Pace, Recipient, Restated, Resumed, reasons,
 };
 pub use outbox::{Outbox, OutboxEntry};
 pub use queries::{AlertView, Average, AverageRange, Breach, Page, PricePoint, Queries};

@@ -1,5 +1,6 @@
 mod feeds;
 mod prices;
+mod restatements;
 
 use std::time::Duration;
 

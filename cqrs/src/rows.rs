@@ -8,8 +8,8 @@ use sqlx::any::AnyRow;
 
 use crate::StoreError;
 use crate::domain::{
-    Language, Price, QuietHours, Quote, Range, ReminderInterval, Rule, RuleVersion, Side, Snooze, Timestamp,
-    TradeSide, User,
+    Language, Price, QuietHours, Quote, Range, ReminderInterval, Restatement, Rule, RuleVersion, Side,
+    Snooze, Split, Timestamp, TradeSide, User,
 };
 
 /// The columns of [`user`].
@@ -17,8 +17,12 @@ pub(crate) const USER_COLUMNS: &str = "id, email, chat_id, reminder_interval_sec
      time_zone, quiet_from, quiet_to, chat_suspended_at, created_at";
 
 /// The columns of [`rule`].
-pub(crate) const RULE_COLUMNS: &str = "id, user_id, ticker, low, high, note, paused, expired, expires_at, snoozed_until, snoozed_until_back, version, \
-     created_at, updated_at";
+pub(crate) const RULE_COLUMNS: &str = "id, user_id, ticker, low, high, note, paused, expired, expires_at, snoozed_until, snoozed_until_back, restated_at, \
+     version, created_at, updated_at";
+
+/// The columns of [`restatement`].
+pub(crate) const RESTATEMENT_COLUMNS: &str =
+    "ticker, restated_at, from_price, to_price, new_shares, old_shares, event_time";
 
 /// The columns of [`quote`], in `quotes` and `latest_quotes`.
 pub(crate) const QUOTE_COLUMNS: &str =
@@ -160,9 +164,35 @@ pub(crate) fn rule(row: &AnyRow) -> Result<Rule, StoreError> {
             .try_get::<Option<i64>, _>("expires_at")?
             .map(Timestamp::from_micros),
         snooze: snooze(row)?,
+        on_hold_since: row
+            .try_get::<Option<i64>, _>("restated_at")?
+            .map(Timestamp::from_micros),
         version: version(row, "rules", "version")?,
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
+    })
+}
+
+/// A row of `restatements`.
+pub(crate) fn restatement(row: &AnyRow) -> Result<Restatement, StoreError> {
+    const TABLE: &str = "restatements";
+    let shares = |column| row.try_get::<Option<i64>, _>(column);
+    let split = match (shares("new_shares")?, shares("old_shares")?) {
+        (None, None) => None,
+        (new, old) => {
+            let number = |shares: Option<i64>| shares.and_then(|shares| u32::try_from(shares).ok());
+            let split = number(new).zip(number(old));
+            let split = split.and_then(|(new, old)| Split::new(new, old));
+            Some(split.ok_or_else(|| corrupt(TABLE, format_args!("{new:?}:{old:?} is no split")))?)
+        }
+    };
+    Ok(Restatement {
+        ticker: text(row, TABLE, "ticker")?,
+        from: price(row, TABLE, "from_price")?,
+        to: price(row, TABLE, "to_price")?,
+        split,
+        event_time: time(row, "event_time")?,
+        restated_at: time(row, "restated_at")?,
     })
 }
 

@@ -150,6 +150,7 @@ pub(crate) fn of_command(error: CommandError, fields: FieldNames) -> Status {
         CommandError::LinkInvalid => refusal(Code::NotFound, "LINK_INVALID", message),
         CommandError::PrivateChatsOnly => refusal(Code::InvalidArgument, "PRIVATE_CHATS_ONLY", message),
         CommandError::RuleInRange { .. } => refusal(Code::FailedPrecondition, "RULE_IN_RANGE", message),
+        CommandError::RestatedAgain { .. } => refusal(Code::FailedPrecondition, "RESTATED_AGAIN", message),
         CommandError::SnoozeInPast { .. } => refusal(Code::InvalidArgument, "SNOOZE_IN_PAST", message),
         CommandError::UnknownTicker(_) => refusal(Code::NotFound, "UNKNOWN_TICKER", message),
         CommandError::Store(error) => of_store(&error),

@@ -7,6 +7,7 @@ use super::phrases::{self, Phrases, Section};
 use super::rich::{Line, Text};
 use crate::buttons::Keyboard;
 
+mod restated;
 #[cfg(test)]
 mod tests;
 
@@ -92,6 +93,12 @@ fn single(message: &ClaimedMessage, item: &MessageItem, now: Timestamp) -> Outgo
             .into_iter()
             .for_each(|line| text.push_more(line)),
         DeliveryKind::FeedBack => push_if_any(&mut text, phrases.missing()),
+        DeliveryKind::Restated => {
+            if let Some(restated) = &item.facts.restated {
+                restated::details(&mut text, phrases, restated, now);
+                keyboard = restated::keyboard(restated, language);
+            }
+        }
     }
     push_if_any(&mut text, phrases.note());
     if message.may_be_repeat {
@@ -146,6 +153,8 @@ fn details(text: &mut Text, phrases: Phrases<'_>, now: Timestamp) {
         DeliveryKind::Test => phrases.test(now).join(" "),
         DeliveryKind::FeedStale => phrases.stale(now).join(" "),
         DeliveryKind::FeedBack => phrases.missing().unwrap_or_default(),
+        // Always a message of its own.
+        DeliveryKind::Restated => String::new(),
     };
     let indented = |line: String| Line::from(format!("    {line}"));
     if !second.is_empty() {
@@ -159,7 +168,8 @@ fn details(text: &mut Text, phrases: Phrases<'_>, now: Timestamp) {
         | DeliveryKind::Jump
         | DeliveryKind::Test
         | DeliveryKind::FeedStale
-        | DeliveryKind::FeedBack => {}
+        | DeliveryKind::FeedBack
+        | DeliveryKind::Restated => {}
     }
     push_if_any(text, phrases.crossings().map(indented));
     push_if_any(text, phrases.short_note());

@@ -20,7 +20,7 @@ pub(super) struct Phrases<'a> {
 }
 
 impl Phrases<'_> {
-    const fn pick(self, english: &'static str, italian: &'static str) -> &'static str {
+    pub(super) const fn pick(self, english: &'static str, italian: &'static str) -> &'static str {
         match self.language {
             Language::En => english,
             Language::It => italian,
@@ -63,6 +63,7 @@ impl Phrases<'_> {
                 .plain(pick("Prices of ", "I prezzi di "))
                 .bold(ticker)
                 .plain(pick(" are coming again", " arrivano di nuovo")),
+            DeliveryKind::Restated => line.bold(ticker).plain(self.restated()),
             DeliveryKind::Jump => line
                 .bold(ticker)
                 .plain(match facts.side {
@@ -102,6 +103,20 @@ impl Phrases<'_> {
         }
     }
 
+    /// ` looks like a 7:1 split`
+    fn restated(self) -> String {
+        let restated = self.facts.restated.as_ref();
+        match (
+            restated.and_then(|restated| restated.restatement.split),
+            self.language,
+        ) {
+            (Some(split), Language::En) => format!(" looks like a {split} split"),
+            (Some(split), Language::It) => format!(": sembra un frazionamento {split}"),
+            (None, Language::En) => " has prices of another size".to_owned(),
+            (None, Language::It) => " ha prezzi di un altro ordine di grandezza".to_owned(),
+        }
+    }
+
     /// `above 200.50`. The boundary counts as out.
     fn place(self) -> String {
         let word = match self.facts.side {
@@ -113,7 +128,7 @@ impl Phrases<'_> {
         format!("{word} {}", self.threshold())
     }
 
-    fn amount(self) -> String {
+    pub(super) fn amount(self) -> String {
         words::amount(self.facts.price, &self.facts.currency, self.language)
     }
 
@@ -293,6 +308,7 @@ impl Phrases<'_> {
 const fn mark(facts: &MessageFacts) -> &'static str {
     match (facts.kind, facts.side) {
         (DeliveryKind::FeedStale, _) => "○",
+        (DeliveryKind::Restated, _) => "⏸",
         (DeliveryKind::BackInRange | DeliveryKind::CameAndWent | DeliveryKind::FeedBack, _)
         | (_, Side::In) => "●",
         (_, Side::Above) => "▲",
@@ -350,7 +366,10 @@ impl Section {
         match kind {
             DeliveryKind::Breach | DeliveryKind::Jump | DeliveryKind::Reminder => Self::Out,
             DeliveryKind::BackInRange | DeliveryKind::CameAndWent => Self::Back,
-            DeliveryKind::Test | DeliveryKind::FeedStale | DeliveryKind::FeedBack => Self::Other,
+            DeliveryKind::Test
+            | DeliveryKind::FeedStale
+            | DeliveryKind::FeedBack
+            | DeliveryKind::Restated => Self::Other,
         }
     }
 

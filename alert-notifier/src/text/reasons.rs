@@ -2,8 +2,8 @@
 
 use cqrs::domain::Language;
 use cqrs::reasons::{
-    CAME_AGAIN, HELD_REMINDER, NOT_NOTICED, NOT_TOLD, REPEATED, RULE_CHANGED, RULE_DELETED, SUSPENDED,
-    WENT_ON,
+    CAME_AGAIN, HELD_REMINDER, LOOKED_AT, NOT_NOTICED, NOT_TOLD, REPEATED, RESTATED_AGAIN, RULE_CHANGED,
+    RULE_DELETED, SUSPENDED, WENT_ON,
 };
 
 /// The messenger names another chat each time.
@@ -49,6 +49,8 @@ fn words(english: &str) -> Option<&'static str> {
         REPEATED => "un promemoria più recente dice lo stesso",
         CAME_AGAIN => "i prezzi sono tornati",
         NOT_NOTICED => "l'avviso che i prezzi mancavano non era stato consegnato",
+        LOOKED_AT => "nel frattempo le regole sono state riviste",
+        RESTATED_AGAIN => "un avviso più recente nomina le regole",
         HELD_REMINDER => "i promemoria aspettano; il prossimo dirà di più",
         MOVES_ON => "la chat continua a spostarsi",
         MOVED_TO_ANOTHERS => "la chat è diventata una che appartiene a un altro account",

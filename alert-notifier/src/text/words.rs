@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cqrs::domain::{Language, Price, TimeZone, Timestamp};
+use cqrs::domain::{Language, Price, Range, TimeZone, Timestamp};
 
 /// A duration by its two largest units: `45 s`, `12 min 5 s`, `2 h 10 min`, `3 d 4 h`.
 #[must_use]
@@ -56,6 +56,33 @@ pub fn price(price: Price, language: Language) -> String {
         text.push('0');
     }
     localized(&text, language)
+}
+
+/// As [`price`], but rounded to two decimals from 1 on: of prices that somebody computed.
+#[must_use]
+pub fn rounded(value: Price, language: Language) -> String {
+    const UNIT: i64 = 100_000_000;
+    const CENT: i64 = UNIT / 100;
+    let units = value.units();
+    let rounded = match units {
+        UNIT.. => (units / CENT + i64::from(units % CENT * 2 >= CENT)).checked_mul(CENT),
+        _ => Some(units),
+    };
+    let rounded = rounded.and_then(|units| Price::from_units(units).ok());
+    price(rounded.unwrap_or(value), language)
+}
+
+/// The thresholds of a range: `low 170, high 200.50`.
+#[must_use]
+pub fn thresholds(range: Range, language: Language, show: impl Fn(Price, Language) -> String) -> String {
+    let (low, high) = match language {
+        Language::En => ("low", "high"),
+        Language::It => ("bassa", "alta"),
+    };
+    let side =
+        |name: &str, price: Option<Price>| price.map(|price| format!("{name} {}", show(price, language)));
+    let sides = [side(low, range.low()), side(high, range.high())];
+    sides.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// A price and its currency, if that is known: `200.50 USD`.
@@ -231,6 +258,28 @@ mod tests {
         }
         assert_eq!(amount(of("200.5"), "USD", EN), "200.50 USD");
         assert_eq!(amount(of("200.5"), "", IT), "200,50");
+    }
+
+    #[test]
+    fn computed_prices_are_rounded_where_that_hides_nothing() {
+        for (text, shown) in [
+            ("85.71428571", "85.71"),
+            ("14.28571429", "14.29"),
+            ("99.995", "100"),
+            ("1.005", "1.01"),
+            ("0.00714286", "0.00714286"),
+            ("0.99999999", "0.99999999"),
+            ("92233720368.54775807", "92233720368.54775807"),
+        ] {
+            assert_eq!(rounded(of(text), EN), shown);
+        }
+        let range = |low: Option<&str>, high: Option<&str>| Range::new(low.map(of), high.map(of)).unwrap();
+        let shown = |range, language| thresholds(range, language, price);
+        assert_eq!(
+            shown(range(Some("170"), Some("200.5")), EN),
+            "low 170, high 200.50"
+        );
+        assert_eq!(shown(range(None, Some("200.5")), IT), "alta 200,50");
     }
 
     #[test]

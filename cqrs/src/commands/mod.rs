@@ -1,10 +1,12 @@
 mod chats;
 mod requests;
+mod restated;
 mod rules;
 mod snoozing;
 mod users;
 
 pub use chats::Linked;
+pub use restated::{HoldAnswer, Released};
 
 use crate::Store;
 use crate::domain::{

@@ -9,7 +9,7 @@ use crate::rows::{self, RULE_COLUMNS};
 use crate::transaction::Tx;
 use crate::{CommandError, StoreError, dialect, outbox};
 
-/// Rules in one `insert`: fourteen values each stay below every database's limit on values.
+/// Rules in one `insert`: sixteen values each stay below every database's limit on values.
 const CHUNK: usize = 500;
 
 impl Commands {
@@ -72,7 +72,7 @@ impl Commands {
             .await
     }
 
-    /// Changes a rule: a new version, whose state starts anew. A rule that has expired comes back to life when its expiry
+    /// Changes a rule: a new version, whose state starts anew. New thresholds, and to resume it, end its being on hold. A rule that has expired comes back to life when its expiry
     /// is moved into the future or cleared.
     ///
     /// # Errors
@@ -200,6 +200,8 @@ pub(super) async fn insert(
                 // Nobody snoozes a rule that is only just made.
                 .push_bind(None::<i64>)
                 .push_bind(0_i64)
+                // Its thresholds are of now.
+                .push_bind(None::<i64>)
                 .push_bind(rule.version.get())
                 .push_bind(rule.created_at.as_micros())
                 .push_bind(rule.updated_at.as_micros());
@@ -244,6 +246,7 @@ fn created(user_id: UserId, new: NewRule, now: Timestamp) -> Rule {
         expired: false,
         expires_at: new.expires_at,
         snooze: None,
+        on_hold_since: None,
         version: RuleVersion::FIRST,
         created_at: now,
         updated_at: now,
@@ -258,6 +261,8 @@ fn edited(old: Rule, edit: RuleEdit, now: Timestamp) -> Result<Rule, CommandErro
         return Err(CommandError::ExpiryInPast { expires_at });
     }
     let expires_at = edit.expires_at.unwrap_or(old.expires_at);
+    // Whoever names thresholds, or wants the rule to go on, has looked at it.
+    let looked_at = edit.low.is_some() || edit.high.is_some() || edit.paused == Some(false);
     Ok(Rule {
         range: Range::new(
             edit.low.unwrap_or(old.range.low()),
@@ -269,6 +274,7 @@ fn edited(old: Rule, edit: RuleEdit, now: Timestamp) -> Result<Rule, CommandErro
         expires_at,
         // What was snoozed were the old thresholds.
         snooze: None,
+        on_hold_since: old.on_hold_since.filter(|_| !looked_at),
         version: old.version.next(),
         updated_at: old.next_update(now),
         ..old
@@ -289,11 +295,11 @@ pub(super) async fn lock(tx: &mut Tx, caller: Caller, rule: RuleId) -> Result<Ru
     Ok(rows::rule(&row.ok_or(CommandError::RuleNotFound(rule))?)?)
 }
 
-async fn update(tx: &mut Tx, rule: &Rule) -> Result<(), StoreError> {
+pub(super) async fn update(tx: &mut Tx, rule: &Rule) -> Result<(), StoreError> {
     sqlx::query(
         "update rules
          set low = ?, high = ?, note = ?, paused = ?, expired = ?, expires_at = ?, version = ?, updated_at = ?,
-             snoozed_until = null, snoozed_until_back = 0
+             snoozed_until = null, snoozed_until_back = 0, restated_at = ?
          where id = ?",
     )
     .bind(rule.range.low().map(|low| low.units()))
@@ -304,6 +310,7 @@ async fn update(tx: &mut Tx, rule: &Rule) -> Result<(), StoreError> {
     .bind(rule.expires_at.map(Timestamp::as_micros))
     .bind(rule.version.get())
     .bind(rule.updated_at.as_micros())
+    .bind(rule.on_hold_since.map(Timestamp::as_micros))
     .bind(rule.id.to_string())
     .execute(tx.connection())
     .await?;

@@ -2,7 +2,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use sha2::{Digest as _, Sha256};
+use uuid::{Builder, Uuid};
+
+use super::{Ticker, Timestamp};
 
 /// The text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,5 +70,22 @@ impl DeliveryId {
     #[must_use]
     pub const fn of_test(rule: RuleId) -> Self {
         Self(rule.0)
+    }
+
+    /// The name of the one message to a user about their rules that a restatement put on hold, for each look at them.
+    #[must_use]
+    pub fn of_restatement(ticker: &Ticker, restated_at: Timestamp, user: UserId, look: i64) -> Self {
+        let name = format!("{ticker}/{}/{user}/{look}", restated_at.as_micros());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&Sha256::digest(name)[..16]);
+        Self(Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
+impl RuleId {
+    /// For a message that is of no rule alone: names none.
+    #[must_use]
+    pub(crate) const fn of_none(delivery: DeliveryId) -> Self {
+        Self(delivery.0)
     }
 }

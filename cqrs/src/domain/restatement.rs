@@ -1,7 +1,7 @@
 use std::fmt;
 use std::num::NonZeroU16;
 
-use super::{Price, Range, Ticker, Timestamp};
+use super::{Price, Range, Rule, Ticker, Timestamp};
 
 /// So many new shares for so many old ones. Prints as `7:1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +33,15 @@ impl Split {
         u32::from(self.old.get())
     }
 
+    /// This split and then another, as one. None: their numbers are too large.
+    #[must_use]
+    pub fn then(self, later: Self) -> Option<Self> {
+        let new = self.new_shares() * later.new_shares();
+        let old = self.old_shares() * later.old_shares();
+        let divisor = greatest_common_divisor(new, old);
+        Self::new(new / divisor, old / divisor)
+    }
+
     /// What a price from before is worth in new shares, rounded to the nearest unit. None: too large or too small for a
     /// price.
     #[must_use]
@@ -47,6 +56,15 @@ impl Split {
     pub fn adjust_range(self, range: Range) -> Option<Range> {
         let adjusted = |price: Option<Price>| price.map_or(Some(None), |price| self.adjust(price).map(Some));
         Range::new(adjusted(range.low())?, adjusted(range.high())?).ok()
+    }
+}
+
+/// Of numbers above 0.
+const fn greatest_common_divisor(one: u32, other: u32) -> u32 {
+    if other == 0 {
+        one
+    } else {
+        greatest_common_divisor(other, one % other)
     }
 }
 
@@ -75,6 +93,36 @@ pub struct Restatement {
     pub restated_at: Timestamp,
 }
 
+impl Restatement {
+    /// What a rule that is on hold waits for: all restatements of its ticker since then, as one. `all`: the ticker's, and
+    /// maybe others', oldest first. None: it is not on hold.
+    #[must_use]
+    pub fn of_rule<'a>(rule: &Rule, all: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let since = rule.on_hold_since?;
+        all.into_iter()
+            .filter(|one| one.ticker == rule.ticker && one.restated_at >= since)
+            .cloned()
+            .reduce(Self::then)
+    }
+
+    fn then(self, later: Self) -> Self {
+        Self {
+            to: later.to,
+            split: self
+                .split
+                .zip(later.split)
+                .and_then(|(first, second)| first.then(second)),
+            ..self
+        }
+    }
+
+    /// A range from before, in what prices are counted in now. None: it can't be converted.
+    #[must_use]
+    pub fn adjust_range(&self, range: Range) -> Option<Range> {
+        self.split?.adjust_range(range)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +141,18 @@ mod tests {
         for (new, old) in [(0, 1), (1, 0), (65_536, 1), (1, u32::MAX)] {
             assert_eq!(Split::new(new, old), None);
         }
+    }
+
+    #[test]
+    fn two_splits_are_one_unless_their_numbers_are_too_large() {
+        assert_eq!(split(7, 1).then(split(3, 2)), Some(split(21, 2)));
+        assert_eq!(split(100, 1).then(split(1, 100)), Some(split(1, 1)));
+        assert_eq!(split(1, 20).then(split(2, 1)), Some(split(1, 10)));
+        assert_eq!(split(65_535, 1).then(split(2, 1)), None);
+        assert_eq!(
+            split(65_535, 65_535).then(split(65_535, 65_535)),
+            Some(split(1, 1))
+        );
     }
 
     #[test]

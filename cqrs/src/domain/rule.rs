@@ -83,6 +83,9 @@ pub struct Rule {
     /// Holds its messages back, as the store has it: it may be over. Not part of what the version counts.
     #[serde(default)]
     pub snooze: Option<Snooze>,
+    /// Its ticker's prices were counted anew then, and its owner has not said yet what becomes of it: not evaluated.
+    #[serde(default)]
+    pub on_hold_since: Option<Timestamp>,
     /// Counts its changes.
     pub version: RuleVersion,
     /// When it was created.
@@ -92,10 +95,10 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether it is evaluated: neither paused nor expired.
+    /// Whether it is evaluated: neither paused nor expired nor on hold.
     #[must_use]
     pub const fn is_active(&self) -> bool {
-        !self.paused && !self.expired
+        !self.paused && !self.expired && self.on_hold_since.is_none()
     }
 
     /// The time of a change made now: after the last change, even if that was made by a clock that is ahead.
@@ -118,7 +121,7 @@ pub struct RuleSnapshot {
     pub range: Range,
     /// Counts its changes.
     pub version: RuleVersion,
-    /// Neither paused nor expired.
+    /// Neither paused nor expired nor on hold.
     pub active: bool,
     /// A quote that was ingested at or after this time is not for this rule.
     pub expires_at: Option<Timestamp>,

@@ -223,8 +223,10 @@ async fn look_again(
         .filter(|delivery| delivery.kind == DeliveryKind::FeedBack)
         .map(|delivery| delivery.episode_id)
         .collect();
+    let restated = load::restated(connection, turns.iter().flat_map(|turn| &turn.pending)).await?;
     let known = Known {
         users,
+        restated,
         rules: load::rules(connection, &rules).await?,
         sent: load::sent_lately(connection, &rules, now.minus(limits.flapping.window)).await?,
         notices: load::notices_sent(connection, &periods).await?,

@@ -107,7 +107,8 @@ pub(super) struct Composed {
 /// 0: first. News before returns and notices, reminders last.
 pub(super) const fn priority(kind: DeliveryKind) -> i64 {
     match kind {
-        DeliveryKind::Breach | DeliveryKind::Jump | DeliveryKind::Test => 0,
+        // Rules on hold tell no breach: the notice stands in for it.
+        DeliveryKind::Breach | DeliveryKind::Jump | DeliveryKind::Test | DeliveryKind::Restated => 0,
         DeliveryKind::BackInRange
         | DeliveryKind::CameAndWent
         | DeliveryKind::FeedStale
@@ -125,7 +126,8 @@ pub(super) fn compose(view: &RuleView, pending: &[Pending]) -> Composed {
     let (mut transitions, mut reminders) = (Vec::new(), Vec::new());
     for delivery in pending {
         match (delivery.kind, &view.rule) {
-            (DeliveryKind::Test, _) | (DeliveryKind::FeedStale | DeliveryKind::FeedBack, Some(_)) => {
+            (DeliveryKind::Test | DeliveryKind::Restated, _)
+            | (DeliveryKind::FeedStale | DeliveryKind::FeedBack, Some(_)) => {
                 composed
                     .drafts
                     .push(draft(view, delivery.kind, view.told.side, &[delivery]));
@@ -259,6 +261,7 @@ fn draft(view: &RuleView, kind: DeliveryKind, told_side: Side, deliveries: &[&Pe
                 opened_at,
                 peak: None,
                 crossings: u32::try_from(deliveries.len()).unwrap_or(u32::MAX),
+                restated: None,
             },
         },
         away,

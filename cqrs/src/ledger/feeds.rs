@@ -47,6 +47,7 @@ async fn fold_in(tx: &mut Tx, changes: &[FeedChange], now: Timestamp) -> Result<
             FeedChange::Ticker(feed) => {
                 folded.planned += ticker(connection, dialect, feed, now).await?;
             }
+            // Takes transactions of its own: see `restating`.
             FeedChange::Restated(_) => {}
         }
     }

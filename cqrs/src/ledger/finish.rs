@@ -249,7 +249,10 @@ async fn told<'a>(
             | DeliveryKind::Reminder => {
                 last.insert(member.rule_id, member);
             }
-            DeliveryKind::Test | DeliveryKind::FeedStale | DeliveryKind::FeedBack => {}
+            DeliveryKind::Test
+            | DeliveryKind::FeedStale
+            | DeliveryKind::FeedBack
+            | DeliveryKind::Restated => {}
         }
     }
     for member in last.into_values() {

@@ -81,7 +81,7 @@ pub(super) fn hold(kind: DeliveryKind, reasons: Reasons<'_>, now: Timestamp) -> 
     };
     match kind {
         DeliveryKind::Test => None,
-        DeliveryKind::FeedStale | DeliveryKind::FeedBack => quiet,
+        DeliveryKind::FeedStale | DeliveryKind::FeedBack | DeliveryKind::Restated => quiet,
         DeliveryKind::Reminder => quiet.or(snooze),
         // The return ends the snooze that waits for it.
         DeliveryKind::BackInRange | DeliveryKind::CameAndWent
@@ -120,12 +120,21 @@ pub(super) fn quiet_ended(
 
 #[cfg(test)]
 mod tests {
-    use DeliveryKind::{BackInRange, Breach, CameAndWent, FeedStale, Jump, Reminder, Test};
+    use DeliveryKind::{BackInRange, Breach, CameAndWent, FeedStale, Jump, Reminder, Restated, Test};
 
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_000);
-    const ALL: [DeliveryKind; 7] = [Breach, Jump, Reminder, BackInRange, CameAndWent, Test, FeedStale];
+    const ALL: [DeliveryKind; 8] = [
+        Breach,
+        Jump,
+        Reminder,
+        BackInRange,
+        CameAndWent,
+        Test,
+        FeedStale,
+        Restated,
+    ];
 
     fn later(seconds: u64) -> Timestamp {
         NOW.plus(Duration::from_secs(seconds))

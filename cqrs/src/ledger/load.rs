@@ -8,12 +8,12 @@ use sqlx::{AnyConnection, QueryBuilder, Row as _};
 use super::compose::{CurrentRule, Pending, RuleView, Told};
 use super::episode::push_in;
 use super::hold::Hold;
-use super::message::{MAX_ITEMS, Recipient};
+use super::message::{DeliveryKind, HeldRule, MAX_ITEMS, Recipient, Restated};
 use super::rows::Reader;
 use crate::StoreError;
 use crate::dialect::Dialect;
-use crate::domain::{ChatId, DeliveryId, Note, QuietHours, RuleId, Timestamp, UserId};
-use crate::rows;
+use crate::domain::{ChatId, DeliveryId, Note, QuietHours, Restatement, RuleId, Timestamp, UserId};
+use crate::rows::{self, RESTATEMENT_COLUMNS, RULE_COLUMNS};
 
 /// Rules in all messages of one claim, and deliveries: those planned first, so that none overtakes another of its rule. One
 /// statement may name them all; its lists are filled up to 16,384 values, and the next size is more than SQLite takes.
@@ -196,7 +196,7 @@ pub(super) async fn rules(
 ) -> Result<HashMap<RuleId, RuleView>, StoreError> {
     let mut views: HashMap<RuleId, RuleView> = HashMap::new();
     let mut select = QueryBuilder::new(
-        "select id, version, low, high, note, paused, expired, snoozed_until, snoozed_until_back from rules where id ",
+        "select id, version, low, high, note, paused, expired, restated_at, snoozed_until, snoozed_until_back from rules where id ",
     );
     push_in(&mut select, rules.iter().map(ToString::to_string));
     let read = Reader("rules");
@@ -205,7 +205,7 @@ pub(super) async fn rules(
         let view = views.entry(read.parsed(&row, "id")?).or_insert(RuleView::UNKNOWN);
         view.rule = Some(CurrentRule {
             version: read.version(&row, "version")?,
-            active: !read.flag(&row, "paused")? && !read.flag(&row, "expired")?,
+            active: read.active(&row)?,
             range: rows::range(&row, "rules")?,
             note: note.parse::<Note>().unwrap_or_default(),
             snooze: rows::snooze(&row)?,
@@ -231,6 +231,59 @@ pub(super) async fn rules(
         view.message_id = row.try_get("message_id")?;
     }
     Ok(views)
+}
+
+/// What the notices among these deliveries say of rules on hold. Those that have nothing to say any more are not there.
+pub(super) async fn restated(
+    connection: &mut AnyConnection,
+    pending: impl Iterator<Item = &Pending>,
+) -> Result<HashMap<DeliveryId, Restated>, StoreError> {
+    let notices: Vec<&Pending> = pending
+        .filter(|delivery| delivery.kind == DeliveryKind::Restated)
+        .collect();
+    if notices.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut select = QueryBuilder::new(format!(
+        "select {RESTATEMENT_COLUMNS} from restatements where ticker "
+    ));
+    push_in(
+        &mut select,
+        notices.iter().map(|notice| notice.ticker.to_string()),
+    );
+    select.push(" order by restated_at");
+    let restatements = select.build().fetch_all(&mut *connection).await?;
+    let restatements = restatements
+        .iter()
+        .map(rows::restatement)
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut select = QueryBuilder::new(format!(
+        "select {RULE_COLUMNS} from rules where restated_at is not null and user_id "
+    ));
+    push_in(
+        &mut select,
+        notices.iter().map(|notice| notice.user_id.to_string()),
+    );
+    select.push(" order by id");
+    let rules = select.build().fetch_all(connection).await?;
+    let rules = rules.iter().map(rows::rule).collect::<Result<Vec<_>, _>>()?;
+    let told = notices.into_iter().filter_map(|notice| {
+        let of_ticker = || restatements.iter().filter(|one| one.ticker == notice.ticker);
+        let rules: Vec<HeldRule> = rules
+            .iter()
+            .filter(|rule| rule.user_id == notice.user_id && rule.ticker == notice.ticker)
+            .map(|rule| HeldRule {
+                range: rule.range,
+                adjusted: Restatement::of_rule(rule, of_ticker())
+                    .and_then(|restatement| restatement.adjust_range(rule.range)),
+            })
+            .collect();
+        let restatement = of_ticker()
+            .find(|one| one.restated_at == notice.opened_at)?
+            .clone();
+        (!rules.is_empty()).then_some((notice.id, Restated { restatement, rules }))
+    });
+    Ok(told.collect())
 }
 
 /// When messages about changes of these rules were sent since then, newest first.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 pub use super::hold::Flapping;
 use crate::domain::{
-    ChatId, DeliveryId, Language, Note, Price, Range, RuleId, Side, Ticker, TimeZone, Timestamp, UserId,
+    ChatId, DeliveryId, Language, Note, Price, Range, Restatement, RuleId, Side, Ticker, TimeZone, Timestamp,
+    UserId,
 };
 
 /// What a message, or a part of one, is about.
@@ -26,6 +27,8 @@ pub enum DeliveryKind {
     FeedStale,
     /// They come again.
     FeedBack,
+    /// Prices of the ticker are counted anew, and rules are on hold.
+    Restated,
 }
 
 /// Why a message tells of the past.
@@ -52,6 +55,24 @@ pub struct Recipient {
     pub language: Language,
     /// Times are shown in it.
     pub time_zone: TimeZone,
+}
+
+/// A rule on hold, as a message about it names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldRule {
+    /// Its thresholds, which are from before.
+    pub range: Range,
+    /// What they would be now. None: they can't be converted.
+    pub adjusted: Option<Range>,
+}
+
+/// Why rules are on hold, and which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restated {
+    /// The newest of the ticker that the message knows of.
+    pub restatement: Restatement,
+    /// All of the user's rules on it that are on hold, oldest first.
+    pub rules: Vec<HeldRule>,
 }
 
 /// All that the text about one rule is made of.
@@ -88,6 +109,8 @@ pub struct MessageFacts {
     pub peak: Option<Price>,
     /// How often the price crossed a threshold since the user was last told; 1 where there is only this to tell.
     pub crossings: u32,
+    /// Some exactly where the message is about rules on hold; price and threshold are the prices after and before then.
+    pub restated: Option<Restated>,
 }
 
 /// What a message says about one rule.

@@ -29,7 +29,8 @@ pub(super) async fn fill_in(
         | DeliveryKind::Jump
         | DeliveryKind::Test
         | DeliveryKind::FeedStale
-        | DeliveryKind::FeedBack => false,
+        | DeliveryKind::FeedBack
+        | DeliveryKind::Restated => false,
     };
     for draft in drafts.filter(shows).take(MOST_ITEMS) {
         let facts = &mut draft.item.facts;

@@ -26,6 +26,10 @@ reasons! {
     CAME_AGAIN = "the prices came again";
     /// A notice that prices are back, to somebody who never heard that they were gone.
     NOT_NOTICED = "the notice that prices stopped was not delivered";
+    /// A notice about rules on hold, none of which is any more.
+    LOOKED_AT = "the rules were looked at meanwhile";
+    /// A notice about rules on hold, where a newer one names them too.
+    RESTATED_AGAIN = "a newer notice names the rules";
     /// A reminder in quiet hours or while the rule is snoozed.
     HELD_REMINDER = "reminders wait; the next one tells more";
 }

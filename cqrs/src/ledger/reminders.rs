@@ -315,7 +315,7 @@ async fn lock_rules(
     rules: &[RuleId],
 ) -> Result<HashMap<RuleId, CurrentRule>, StoreError> {
     let mut select = QueryBuilder::new(
-        "select id, version, low, high, paused, expired, snoozed_until, snoozed_until_back from rules where id ",
+        "select id, version, low, high, paused, expired, restated_at, snoozed_until, snoozed_until_back from rules where id ",
     );
     push_in(&mut select, rules.iter().map(ToString::to_string));
     select.push(" order by id").push(dialect.for_update());
@@ -325,7 +325,7 @@ async fn lock_rules(
         let rule = CurrentRule {
             version: read.version(&row, "version")?,
             range: rows::range(&row, "rules")?,
-            active: !read.flag(&row, "paused")? && !read.flag(&row, "expired")?,
+            active: read.active(&row)?,
             snooze: rows::snooze(&row)?,
         };
         current.insert(read.parsed(&row, "id")?, rule);

@@ -234,6 +234,7 @@ pub(super) const fn kind_text(kind: DeliveryKind) -> &'static str {
         DeliveryKind::Test => "test",
         DeliveryKind::FeedStale => "feed-stale",
         DeliveryKind::FeedBack => "feed-back",
+        DeliveryKind::Restated => "restated",
     }
 }
 
@@ -288,6 +289,12 @@ impl Reader {
         Ok(row.try_get::<i64, _>(column)? != 0)
     }
 
+    /// Whether a row of `rules` is of one that is evaluated: see `Rule::is_active`.
+    pub(super) fn active(self, row: &AnyRow) -> Result<bool, StoreError> {
+        let on_hold = row.try_get::<Option<i64>, _>("restated_at")?.is_some();
+        Ok(!self.flag(row, "paused")? && !self.flag(row, "expired")? && !on_hold)
+    }
+
     pub(super) fn count(self, row: &AnyRow, column: &str) -> Result<u32, StoreError> {
         let count: i64 = row.try_get(column)?;
         u32::try_from(count).map_err(|_| self.corrupt(column, count))
@@ -327,6 +334,7 @@ impl Reader {
             "test" => Ok(DeliveryKind::Test),
             "feed-stale" => Ok(DeliveryKind::FeedStale),
             "feed-back" => Ok(DeliveryKind::FeedBack),
+            "restated" => Ok(DeliveryKind::Restated),
             _ => Err(self.corrupt("kind", text)),
         }
     }

@@ -9,7 +9,8 @@ use super::compose::{Composed, Draft, Pending, RuleView, compose, priority};
 use super::episode::push_in;
 use super::hold::{Hold, Reasons, hold, quiet_until};
 use super::load::UserView;
-use super::reasons::{CAME_AGAIN, HELD_REMINDER, NOT_NOTICED, SUSPENDED};
+use super::message::Restated;
+use super::reasons::{CAME_AGAIN, HELD_REMINDER, LOOKED_AT, NOT_NOTICED, RESTATED_AGAIN, SUSPENDED};
 use super::rows::end;
 use super::{ClaimLimits, ClaimedMessage, DeliveryKind, DeliveryStatus, Heading, MAX_ITEMS};
 use crate::StoreError;
@@ -23,6 +24,8 @@ pub(super) struct Known {
     pub(super) users: HashMap<UserId, UserView>,
     pub(super) rules: HashMap<RuleId, RuleView>,
     pub(super) sent: HashMap<RuleId, Vec<Timestamp>>,
+    /// What notices say of rules on hold.
+    pub(super) restated: HashMap<DeliveryId, Restated>,
     /// Who got the notice that a time without prices began.
     pub(super) notices: HashSet<(UserId, DeliveryId)>,
     pub(super) limits: ClaimLimits,
@@ -73,7 +76,7 @@ impl Sorted {
             for (id, reason) in ended {
                 self.end(DeliveryStatus::Superseded, reason, [id]);
             }
-            for draft in of_rule {
+            for mut draft in of_rule {
                 let reasons = Reasons {
                     quiet_until,
                     snooze: view.rule.as_ref().and_then(|rule| rule.snooze),
@@ -81,11 +84,18 @@ impl Sorted {
                     flapping: known.limits.flapping,
                 };
                 let kind = draft.item.facts.kind;
+                draft.item.facts.restated = restated(&draft, known).cloned();
                 // What was claimed before may have reached the user: it is not held any more.
                 let held = hold(kind, reasons, known.now).filter(|_| turn.key.is_none());
                 match held {
                     _ if kind == DeliveryKind::FeedStale && prices_are_back(turn, &draft) => {
                         self.end(DeliveryStatus::Superseded, CAME_AGAIN, draft.item.deliveries);
+                    }
+                    _ if kind == DeliveryKind::Restated && draft.item.facts.restated.is_none() => {
+                        self.end(DeliveryStatus::Superseded, LOOKED_AT, draft.item.deliveries);
+                    }
+                    _ if is_restated_again(turn, &draft) => {
+                        self.end(DeliveryStatus::Superseded, RESTATED_AGAIN, draft.item.deliveries);
                     }
                     None if kind == DeliveryKind::FeedBack && !noticed(turn, &draft, known) => {
                         self.end(DeliveryStatus::Superseded, NOT_NOTICED, draft.item.deliveries);
@@ -103,6 +113,7 @@ impl Sorted {
         }
         drafts.sort_by_key(|draft| (priority(draft.item.facts.kind), draft.planned_at));
         if turn.key.is_none() {
+            leave_questions_alone(&mut drafts);
             drafts.truncate(MAX_ITEMS);
         }
         drafts
@@ -160,6 +171,34 @@ fn prices_are_back(turn: &Turn, draft: &Draft) -> bool {
             .iter()
             .any(|back| back.kind == DeliveryKind::FeedBack && back.episode_id == notice.episode_id)
     })
+}
+
+/// What a notice says of rules on hold.
+fn restated<'a>(draft: &Draft, known: &'a Known) -> Option<&'a Restated> {
+    let mut deliveries = draft.item.deliveries.iter();
+    deliveries.find_map(|delivery| known.restated.get(delivery))
+}
+
+/// Whether another notice names the same rules: that of a newer restatement, or of a later look.
+fn is_restated_again(turn: &Turn, draft: &Draft) -> bool {
+    let newer = |notice: &Pending| {
+        turn.pending.iter().any(|other| {
+            other.kind == DeliveryKind::Restated
+                && other.ticker == notice.ticker
+                && (other.opened_at, other.planned_at, other.id)
+                    > (notice.opened_at, notice.planned_at, notice.id)
+        })
+    };
+    draft.item.facts.kind == DeliveryKind::Restated && of_draft(turn, draft).any(newer)
+}
+
+/// What has buttons of its own is a message of its own: the others, or it, go next.
+fn leave_questions_alone(drafts: &mut Vec<Draft>) {
+    let is_question = |draft: &Draft| draft.item.facts.kind == DeliveryKind::Restated;
+    match drafts.first() {
+        Some(first) if is_question(first) => drafts.truncate(1),
+        _ => drafts.retain(|draft| !is_question(draft)),
+    }
 }
 
 fn of_draft<'a>(turn: &'a Turn, draft: &Draft) -> impl Iterator<Item = &'a Pending> {

@@ -9,6 +9,7 @@ mod holding;
 mod life;
 mod pacing;
 mod reminding;
+mod restating;
 mod suspending;
 
 use std::time::Duration;

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use cqrs::domain::{Quote, Rule, RuleId, Ticker};
+use cqrs::domain::{Quote, Restatement, Rule, RuleId, Ticker, Timestamp};
 use cqrs::{OpenEpisode, StoreError};
 
 use super::super::parse::{Which, code_of};
+use super::super::text::on_hold::OnHold;
 use super::super::text::refusals;
 use super::super::text::rules::Watched;
 use super::{Asker, Desk, Failure};
@@ -20,6 +21,8 @@ pub(super) const SUGGESTIONS: usize = 3;
 pub(super) struct Known {
     quotes: HashMap<Ticker, Quote>,
     episodes: Vec<OpenEpisode>,
+    /// Oldest first.
+    restatements: Vec<Restatement>,
 }
 
 impl Known {
@@ -38,11 +41,28 @@ impl Known {
             .find(|open| open.rule_id == rule.id && open.position.version == rule.version)
     }
 
+    /// What the rule waits for, if it is on hold.
+    pub(super) fn hold(&self, rule: &Rule) -> Option<OnHold> {
+        let restatement = Restatement::of_rule(rule, &self.restatements)?;
+        Some(OnHold {
+            split: restatement.split,
+            adjusted: restatement.adjust_range(rule.range),
+        })
+    }
+
+    /// When the ticker's prices were last counted anew.
+    pub(super) fn restated_at(&self, ticker: &Ticker) -> Option<Timestamp> {
+        let mut newest_first = self.restatements.iter().rev();
+        let newest = newest_first.find(|restatement| restatement.ticker == *ticker)?;
+        Some(newest.restated_at)
+    }
+
     pub(super) fn of<'a>(&'a self, rule: &'a Rule) -> Watched<'a> {
         Watched {
             rule,
             latest: self.latest(&rule.ticker),
             episode: self.episode(rule),
+            hold: self.hold(rule),
         }
     }
 }
@@ -58,6 +78,7 @@ impl Desk {
                 .map(|quote| (quote.ticker.clone(), quote))
                 .collect(),
             episodes,
+            restatements: self.queries.restatements(tickers).await?,
         })
     }
 

@@ -5,6 +5,7 @@ mod holds;
 mod known;
 mod press;
 mod prices;
+mod released;
 mod rules;
 mod state;
 mod suspended;

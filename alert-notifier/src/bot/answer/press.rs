@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use cqrs::RuleEdit;
-use cqrs::domain::{RuleId, Snooze, Ticker};
+use cqrs::domain::{Rule, RuleId, Snooze, Ticker};
+use cqrs::{RuleEdit, StoreError};
 
 use super::super::reply::{Change, Press, Reply};
 use super::super::text::{holds, rules as text};
 use super::prices::DAY;
 use super::{Asker, Desk, Failure};
 use crate::buttons::{Action, Button, Keyboard, RuleAction};
+use crate::text::rich::Text;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -22,6 +23,11 @@ impl Desk {
     ) -> Result<Press, Failure> {
         let (action, rule) = match action {
             Action::Rule(action, rule) => (action, rule),
+            Action::OnHold(action, ticker, restated_at) => {
+                return self
+                    .press_on_hold(asker, action, &ticker, restated_at, keyboard)
+                    .await;
+            }
             Action::Page(number) => {
                 let (text, keyboard) = self.page_number(asker, number).await?;
                 return Ok(changed(String::new(), text, keyboard));
@@ -102,25 +108,42 @@ impl Desk {
             .update_rule(asker.caller, rule, edit, Some(asker.idempotency(&data)))
             .await?;
         let notice = text::paused(&changed_rule.ticker, paused, asker.language());
-        // What was just written may not be read yet.
+        let page = self.page_again(asker, vec![changed_rule], keyboard).await?;
+        Ok(Press {
+            notice,
+            change: page.map(|(text, keyboard)| Change::Message(text, keyboard)),
+            replies: Vec::new(),
+        })
+    }
+
+    /// The page of the list that has these buttons and shows the first of these rules, which were just changed. None: that
+    /// one is gone.
+    pub(super) async fn page_again(
+        &self,
+        asker: &Asker,
+        changed: Vec<Rule>,
+        keyboard: &Keyboard,
+    ) -> Result<Option<(Text, Keyboard)>, StoreError> {
         let mut rules = self.rules(asker).await?;
-        let place = rules.iter().position(|other| other.id == rule);
-        let Some(place) = place else {
-            return Ok(Press {
-                notice,
-                ..Press::default()
-            });
+        let first = changed.first().map(|rule| rule.id);
+        let Some(place) = rules.iter().position(|rule| Some(rule.id) == first) else {
+            return Ok(None);
         };
-        rules[place] = changed_rule;
+        // What was just written may not be read yet.
+        for changed in changed {
+            if let Some(rule) = rules.iter_mut().find(|rule| rule.id == changed.id) {
+                *rule = changed;
+            }
+        }
         let ticker_of = |id| rules.iter().find(|rule| rule.id == id).map(|rule| &rule.ticker);
-        let (text, keyboard) = if is_of_one_ticker(keyboard, ticker_of) {
+        let page = if is_of_one_ticker(keyboard, ticker_of) {
             let ticker = rules[place].ticker.clone();
             rules.retain(|rule| rule.ticker == ticker);
             self.first_ones(asker, &rules).await?
         } else {
             self.page(asker, &rules, place).await?
         };
-        Ok(changed(notice, text, keyboard))
+        Ok(Some(page))
     }
 
     async fn press_edit(&self, asker: &Asker, rule: RuleId) -> Result<Press, Failure> {
@@ -150,17 +173,17 @@ impl Desk {
 fn is_of_one_ticker<'a>(keyboard: &Keyboard, ticker_of: impl Fn(RuleId) -> Option<&'a Ticker>) -> bool {
     let mut tickers = Vec::new();
     for button in keyboard.rows().iter().flatten() {
-        match button.action {
+        match &button.action {
             Action::Page(_) => return false,
-            Action::Rule(_, rule) => tickers.extend(ticker_of(rule)),
-            Action::Cancel => {}
+            Action::Rule(_, rule) => tickers.extend(ticker_of(*rule)),
+            Action::OnHold(..) | Action::Cancel => {}
         }
     }
     tickers.dedup();
     tickers.len() == 1
 }
 
-fn changed(notice: String, text: crate::text::rich::Text, keyboard: Keyboard) -> Press {
+pub(super) fn changed(notice: String, text: Text, keyboard: Keyboard) -> Press {
     Press {
         notice,
         change: Some(Change::Message(text, keyboard)),
@@ -168,7 +191,7 @@ fn changed(notice: String, text: crate::text::rich::Text, keyboard: Keyboard) ->
     }
 }
 
-fn replied(reply: Reply) -> Press {
+pub(super) fn replied(reply: Reply) -> Press {
     Press {
         replies: vec![reply],
         ..Press::default()

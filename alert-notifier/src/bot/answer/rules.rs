@@ -133,7 +133,7 @@ impl Desk {
         };
         let language = asker.language();
         let text = text::list(&list, &asker.reader);
-        Ok((text, list_buttons(shown, page, rules.len(), language)))
+        Ok((text, list_buttons(shown, page, rules.len(), &known, language)))
     }
 
     /// Page `number`, from 0.
@@ -195,7 +195,7 @@ fn buttons_of(rule: &Rule, language: Language) -> Keyboard {
 }
 
 /// A row for each rule, by its number in the list, and one to go through the pages.
-fn list_buttons(shown: &[Rule], page: usize, all: usize, language: Language) -> Keyboard {
+fn list_buttons(shown: &[Rule], page: usize, all: usize, known: &Known, language: Language) -> Keyboard {
     let mut keyboard = Keyboard::none();
     for (place, rule) in shown.iter().enumerate() {
         let number = page * ON_PAGE + place + 1;
@@ -203,7 +203,8 @@ fn list_buttons(shown: &[Rule], page: usize, all: usize, language: Language) -> 
             let label = format!("{number} {}", action.label(language));
             Button::new(label, Action::Rule(action, rule.id))
         };
-        let pause = if rule.paused {
+        // Whoever resumes a rule on hold wants it as it is.
+        let pause = if rule.paused || rule.on_hold_since.is_some() {
             RuleAction::Resume
         } else {
             RuleAction::Pause
@@ -214,6 +215,7 @@ fn list_buttons(shown: &[Rule], page: usize, all: usize, language: Language) -> 
             button(RuleAction::Delete),
         ]);
     }
+    keyboard = super::released::hold_buttons(keyboard, shown, known, language);
     let turn = |label: &str, page: usize| {
         u16::try_from(page)
             .ok()

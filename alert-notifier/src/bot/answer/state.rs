@@ -1,6 +1,8 @@
 //! How things are.
 
-use cqrs::domain::Quote;
+use std::collections::BTreeMap;
+
+use cqrs::domain::{Quote, Ticker};
 
 use super::super::command::Command;
 use super::super::parse::{Which, which};
@@ -28,7 +30,12 @@ impl Desk {
     }
 
     pub(super) async fn status(&self, asker: &Asker) -> Replies {
-        let tickers = tickers_of(&self.rules(asker).await?);
+        let rules = self.rules(asker).await?;
+        let tickers = tickers_of(&rules);
+        let mut on_hold: BTreeMap<Ticker, u64> = BTreeMap::new();
+        for rule in rules.iter().filter(|rule| rule.on_hold_since.is_some()) {
+            *on_hold.entry(rule.ticker.clone()).or_default() += 1;
+        }
         let known = self.known(asker, &tickers).await?;
         let mut stale = self.queries.stale_tickers(STALE).await?;
         stale.retain(|feed| tickers.contains(&feed.ticker));
@@ -36,6 +43,7 @@ impl Desk {
         let status = text::Status {
             feeds: self.queries.feeds().await?,
             stale,
+            on_hold: on_hold.into_iter().collect(),
             newest: known.quotes().max_by_key(of_time).cloned(),
             oldest: known.quotes().min_by_key(of_time).cloned(),
             backlog: self.ledger.backlog().await?,

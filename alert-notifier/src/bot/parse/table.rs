@@ -162,6 +162,7 @@ mod tests {
             expired: false,
             expires_at: row.expires_at,
             snooze: None,
+            on_hold_since: None,
             version: RuleVersion::FIRST,
             created_at: now,
             updated_at: now,

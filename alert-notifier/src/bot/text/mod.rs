@@ -3,6 +3,7 @@
 pub(super) mod account;
 pub(super) mod help;
 pub(super) mod holds;
+pub(super) mod on_hold;
 pub(super) mod prices;
 pub(super) mod refusals;
 pub(super) mod rules;

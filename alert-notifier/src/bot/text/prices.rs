@@ -27,10 +27,12 @@ pub(in crate::bot) fn prices(quotes: &[(&Quote, Vec<Watched<'_>>)], reader: &Rea
             quote.source
         ));
         for watched in rules {
+            let hold = watched.hold.map(|hold| format!(" (⏸ {})", hold.name(language)));
             text.push_more(format!(
-                "    {}: {}",
+                "    {}: {}{}",
                 either(language, "your rule", "la tua regola"),
-                distances(watched, language)
+                distances(watched, language),
+                hold.unwrap_or_default()
             ));
         }
     }

@@ -87,6 +87,10 @@ pub(in crate::bot) fn refused(error: &CommandError, reader: &Reader) -> Option<T
             format!("{ticker} is in its range now, so there is no return to wait for. Snooze it for a time: /snooze {ticker} 1h"),
             format!("{ticker} è nel suo intervallo, quindi non c'è un rientro da aspettare. Silenzialo per un po': /snooze {ticker} 1h"),
         ),
+        CommandError::RestatedAgain { ticker } => (
+            format!("The prices of {ticker} were counted anew once more. What is on hold now: /list {ticker}"),
+            format!("I prezzi di {ticker} sono cambiati di nuovo. Le regole sospese ora: /list {ticker}"),
+        ),
         CommandError::SnoozeInPast { .. } => (
             "The end of this snooze has passed. Choose a longer one.".to_owned(),
             "La fine di questo silenzio è passata. Scegline uno più lungo.".to_owned(),

@@ -3,6 +3,7 @@
 use cqrs::OpenEpisode;
 use cqrs::domain::{Language, Price, Quote, Range, Rule, Side, Snooze, Ticker};
 
+use super::on_hold::{self, OnHold};
 use super::refusals::{did_you_mean, rules_count};
 use super::{Reader, either};
 use crate::bot::parse::code_of;
@@ -18,6 +19,8 @@ pub(in crate::bot) struct Watched<'a> {
     pub(in crate::bot) rule: &'a Rule,
     pub(in crate::bot) latest: Option<&'a Quote>,
     pub(in crate::bot) episode: Option<&'a OpenEpisode>,
+    /// Some where the rule is on hold.
+    pub(in crate::bot) hold: Option<OnHold>,
 }
 
 /// One page of a user's rules.
@@ -59,10 +62,16 @@ pub(in crate::bot) fn list(page: &ListPage<'_>, reader: &Reader) -> Text {
     for (place, watched) in page.rules.iter().enumerate() {
         text.push(headline(page.before + place + 1, watched, reader));
         text.push_more(Line::new().plain("    ").plain(distances(watched, language)));
+        if let Some(hold) = watched.hold {
+            text.push_more(Line::new().plain("    ").plain(hold.adjusted(language)));
+        }
         let note = watched.rule.note.as_str();
         if !note.is_empty() {
             text.push_more(Line::new().plain("    ").italic(shortened(note)));
         }
+    }
+    if page.rules.iter().any(|watched| watched.hold.is_some()) {
+        text.push_more(on_hold::how_to_go_on(language));
     }
     text
 }
@@ -95,12 +104,22 @@ fn state(watched: &Watched<'_>, reader: &Reader) -> String {
         rule,
         latest,
         episode,
+        hold,
     } = watched;
     if rule.expired {
         return either(language, "⌛ expired", "⌛ scaduta").to_owned();
     }
-    if rule.paused {
-        return either(language, "⏸ paused", "⏸ in pausa").to_owned();
+    match (rule.paused, hold) {
+        (true, None) => return either(language, "⏸ paused", "⏸ in pausa").to_owned(),
+        (false, Some(hold)) => return format!("⏸ {}", hold.name(language)),
+        (true, Some(hold)) => {
+            return format!(
+                "{}, {}",
+                either(language, "⏸ paused", "⏸ in pausa"),
+                hold.name(language)
+            );
+        }
+        (false, None) => {}
     }
     let mut state = match episode {
         Some(episode) => {
@@ -139,7 +158,11 @@ pub(super) fn until(snooze: Snooze, reader: &Reader) -> String {
 
 /// `low 170 (-9.20%), high 200 (+6.82%)`: how far the price has to go.
 pub(super) fn distances(watched: &Watched<'_>, language: Language) -> String {
-    let latest = watched.latest.map(|quote| quote.price);
+    // Prices of now are of another size than the thresholds of a rule on hold.
+    let latest = watched
+        .latest
+        .map(|quote| quote.price)
+        .filter(|_| watched.hold.is_none());
     let side = |name: &str, threshold: Price| {
         let value = words::price(threshold, language);
         match latest {

@@ -1,6 +1,6 @@
 //! How things are: feeds, the last alerts, a test.
 
-use cqrs::domain::{BreakerState, FeedState, Language, Quote, TickerFeed, Timestamp};
+use cqrs::domain::{BreakerState, FeedState, Language, Quote, Ticker, TickerFeed, Timestamp};
 use cqrs::{Backlog, DeliveryKind, DeliveryStatus, DeliveryView};
 
 use super::{Reader, either};
@@ -16,6 +16,8 @@ pub(in crate::bot) struct Status {
     pub(in crate::bot) feeds: Vec<FeedState>,
     /// Of the reader's tickers.
     pub(in crate::bot) stale: Vec<TickerFeed>,
+    /// Tickers with rules of the reader that are on hold, and how many.
+    pub(in crate::bot) on_hold: Vec<(Ticker, u64)>,
     /// Of the reader's tickers.
     pub(in crate::bot) newest: Option<Quote>,
     pub(in crate::bot) oldest: Option<Quote>,
@@ -74,6 +76,18 @@ pub(in crate::bot) fn status(status: &Status, reader: &Reader) -> Text {
         text.push(match language {
             Language::En => format!("⚠ {}: no fresh price {since}", stale.ticker),
             Language::It => format!("⚠ {}: nessun prezzo nuovo {since}", stale.ticker),
+        });
+    }
+    for (ticker, rules) in &status.on_hold {
+        text.push(match language {
+            Language::En => format!(
+                "⏸ {ticker}: {} on hold (/list)",
+                words::count(*rules, "rule", "rules")
+            ),
+            Language::It => {
+                let rules = words::count(*rules, "regola sospesa", "regole sospese");
+                format!("⏸ {ticker}: {rules} (/list)")
+            }
         });
     }
     text.blank();
@@ -195,6 +209,7 @@ const fn kind(kind: DeliveryKind, language: Language) -> &'static str {
         DeliveryKind::Test => ("test", "prova"),
         DeliveryKind::FeedStale => ("no fresh prices", "senza prezzi nuovi"),
         DeliveryKind::FeedBack => ("prices are back", "prezzi di nuovo in arrivo"),
+        DeliveryKind::Restated => ("rules on hold", "regole sospese"),
     };
     either(language, english, italian)
 }

@@ -1,6 +1,7 @@
 //! Texts that conversations hardly bring about, in both languages: see `snapshots`.
 
 mod lengths;
+mod on_hold;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -56,6 +57,7 @@ fn rule(ticker: &str, low: Option<&str>, high: Option<&str>) -> Rule {
         expired: false,
         expires_at: None,
         snooze: None,
+        on_hold_since: None,
         version: RuleVersion::FIRST,
         created_at: now(),
         updated_at: now(),
@@ -144,6 +146,7 @@ fn rules_are_shown_in_each_of_their_states() {
             rule,
             latest,
             episode,
+            hold: None,
         };
         let rules = [
             watched(&plain, Some(&latest), None),
@@ -292,6 +295,7 @@ fn the_state_of_feeds_and_alerts_is_told() {
                 stale_since: Some(ago(400)),
                 updated_at: ago(1),
             }],
+            on_hold: vec![("AAPL".parse().unwrap(), 1), ("MSFT".parse().unwrap(), 2)],
             newest: Some(quote("MSFT", "350.5", 4)),
             oldest: Some(quote("AAPL", "187.23", 400)),
             backlog: Backlog { waiting: 3 },
@@ -306,6 +310,7 @@ fn the_state_of_feeds_and_alerts_is_told() {
             (DeliveryKind::Test, DeliveryStatus::Sent),
             (DeliveryKind::FeedStale, DeliveryStatus::Sent),
             (DeliveryKind::FeedBack, DeliveryStatus::Sent),
+            (DeliveryKind::Restated, DeliveryStatus::Sent),
         ];
         let deliveries: Vec<DeliveryView> = kinds
             .into_iter()
@@ -354,6 +359,9 @@ fn every_refusal_says_what_to_do() {
             CommandError::LinkInvalid,
             CommandError::PrivateChatsOnly,
             CommandError::RuleInRange {
+                ticker: "AAPL".parse().unwrap(),
+            },
+            CommandError::RestatedAgain {
                 ticker: "AAPL".parse().unwrap(),
             },
             CommandError::SnoozeInPast { until: ago(1) },

@@ -8,6 +8,7 @@ use super::*;
 
 mod digests;
 mod limits;
+mod restated;
 
 const RULE: &str = "0197a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b";
 
@@ -32,6 +33,7 @@ fn facts(kind: DeliveryKind) -> MessageFacts {
         opened_at: opened_at(),
         peak: None,
         crossings: 1,
+        restated: None,
     }
 }
 

@@ -336,7 +336,10 @@ impl Life {
                     Reminder => watched.seen == facts.side,
                     BackInRange => watched.seen.is_out(),
                     CameAndWent => watched.seen == Side::In && facts.crossings > 1,
-                    DeliveryKind::Test | DeliveryKind::FeedStale | DeliveryKind::FeedBack => false,
+                    DeliveryKind::Test
+                    | DeliveryKind::FeedStale
+                    | DeliveryKind::FeedBack
+                    | DeliveryKind::Restated => false,
                 };
                 assert!(fits, "{facts:?} to one who knows of {:?}", watched.seen);
             }

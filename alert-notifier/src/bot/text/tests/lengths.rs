@@ -1,5 +1,8 @@
 //! Texts at their longest.
 
+use cqrs::domain::Split;
+
+use super::super::on_hold::OnHold;
 use super::*;
 
 #[test]
@@ -18,9 +21,22 @@ fn the_longest_list_fits_into_a_message() {
         rule: &long,
         latest: Some(&latest),
         episode: Some(&open),
+        hold: None,
     };
-    let rules = [watched; 8];
-    for language in Language::ALL {
+    let on_hold = Watched {
+        hold: Some(OnHold {
+            split: Split::new(65_535, 65_534),
+            adjusted: Some(long.range),
+        }),
+        ..watched
+    };
+    for (language, watched) in [
+        (Language::En, watched),
+        (Language::It, watched),
+        (Language::En, on_hold),
+        (Language::It, on_hold),
+    ] {
+        let rules = [watched; 8];
         let page = ListPage {
             rules: &rules,
             before: 192,

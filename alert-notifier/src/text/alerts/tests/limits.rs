@@ -2,7 +2,7 @@ use cqrs::MAX_ITEMS;
 
 use super::*;
 
-const ALL: [DeliveryKind; 8] = [
+const ALL: [DeliveryKind; 9] = [
     DeliveryKind::Breach,
     DeliveryKind::Jump,
     DeliveryKind::Reminder,
@@ -11,6 +11,7 @@ const ALL: [DeliveryKind; 8] = [
     DeliveryKind::Test,
     DeliveryKind::FeedStale,
     DeliveryKind::FeedBack,
+    DeliveryKind::Restated,
 ];
 
 #[test]
