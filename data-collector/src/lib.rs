@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod baseline;
 pub mod breaker;
 mod config;
 pub mod feed;
@@ -24,9 +25,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use cqrs::domain::Ticker;
 use service::kafka::{BatchLimits, Kafka, StartFrom};
-use service::topics::RULES;
+use service::topics::{RULES, TICKERS};
 use tokio::sync::mpsc;
 
+use baseline::Baselines;
 use poll::Poller;
 use provider::Provider;
 use provider::source::Sources;
@@ -36,6 +38,8 @@ use watchlist::Watchlist;
 
 /// The consumer group whose members share the tickers.
 pub const GROUP: &str = "data-collector";
+/// As whom all instances read the tickers' last prices.
+const BASELINES: &str = "data-collector-baselines";
 
 /// Polls that run at once. Most of them wait for company and for the provider's limit; only a few calls are in flight.
 const MAX_CONCURRENT_POLLS: usize = 4_096;
@@ -176,9 +180,12 @@ async fn collect(
     let list = Watchlist::new(kafka.partitions(), pinned);
     let watched = Arc::new(AtomicU64::new(0));
     let sources = Arc::new(Sources::start(providers, pace.interval, &watched));
+    let baselines = Arc::new(Baselines::default());
+    let marks = kafka.reader(BASELINES, TICKERS, limits)?;
     let poller = Arc::new(Poller::new(
         Arc::clone(&sources),
         publisher.clone(),
+        Arc::clone(&baselines),
         pace.stale_after,
         context.shutdown.clone(),
     ));
@@ -194,14 +201,23 @@ async fn collect(
         watched,
         poll,
     );
-    let following = follow::follow(consumer, list, changes, health, context.shutdown.clone());
+    let limited = Arc::clone(&sources);
+    let share = move |part, whole| limited.share_limits(part, whole);
+    let following = follow::follow(consumer, list, changes, share, health, context.shutdown.clone());
     let following = async { following.await.context("the rules can't be followed") };
+    let baseline_health = context.health.component("baselines");
+    let remembering = baseline::follow(marks, baselines, baseline_health, context.shutdown.clone());
+    let remembering = async {
+        remembering
+            .await
+            .context("the tickers' last prices can't be read")
+    };
     let reporting = sources.report(publisher, &context.shutdown);
     let reporting = async {
         reporting.await;
         Ok(())
     };
-    let working = async { tokio::try_join!(polling, following, reporting) };
+    let working = async { tokio::try_join!(polling, following, remembering, reporting) };
     let out_of_time = async {
         context.shutdown.cancelled().await;
         tokio::time::sleep(FLUSH_TIMEOUT).await;

@@ -18,6 +18,8 @@ pub(crate) const BREAKER_TRANSITIONS: &str = "stockalert_collector_breaker_trans
 pub(crate) const TICKERS_WATCHED: &str = "stockalert_collector_tickers_watched";
 /// Records of the rules topic that could not be read.
 pub(crate) const RULES_UNREADABLE: &str = "stockalert_collector_rule_records_unreadable_total";
+/// Records of the tickers topic that could not be read.
+pub(crate) const TICKERS_UNREADABLE: &str = "stockalert_collector_ticker_records_unreadable_total";
 /// Rows of a replayed file that could not be read.
 pub(crate) const ROWS_SKIPPED: &str = "stockalert_collector_replay_rows_skipped_total";
 
@@ -42,6 +44,10 @@ pub(crate) fn describe() {
     describe_counter!(
         RULES_UNREADABLE,
         "Records of the rules topic that could not be read"
+    );
+    describe_counter!(
+        TICKERS_UNREADABLE,
+        "Records of the tickers topic that could not be read"
     );
     describe_counter!(ROWS_SKIPPED, "Rows of the replayed file that could not be read");
 }

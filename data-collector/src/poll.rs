@@ -8,6 +8,7 @@ use cqrs::domain::{FeedChange, Quote, Restatement, Ticker, TickerFeed, Timestamp
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::baseline::Baselines;
 use crate::breaker::CallError;
 use crate::metrics::FETCHES;
 use crate::provider::source::Sources;
@@ -26,6 +27,8 @@ const SECOND_OPINION_EVERY: Duration = Duration::from_secs(60);
 pub struct TickerState {
     /// What its quotes are compared with.
     sanity: Sanity,
+    /// Whether that is known which was published before by somebody else.
+    knows_the_past: bool,
     /// When another provider was last asked whether a quote is true.
     doubted_at: Option<Instant>,
     /// Set while the provider does not know the symbol: until when it is left alone, and the pause after that.
@@ -62,22 +65,27 @@ impl TickerState {
 pub struct Poller {
     sources: Arc<Sources>,
     publisher: Publisher,
+    baselines: Arc<Baselines>,
     stale_after: Duration,
     shutdown: CancellationToken,
 }
 
 impl Poller {
-    /// A provider may give no answer for a ticker in an open market for `stale_after`. Once `shutdown` is cancelled, calls to the provider are cut short; quotes in hand are still published.
+    /// A ticker's first quote is compared with what `baselines` know of it. A provider may give no answer for a ticker in an
+    /// open market for `stale_after`. Once `shutdown` is cancelled, calls to the provider are cut short; quotes in hand are
+    /// still published.
     #[must_use]
     pub fn new(
         sources: Arc<Sources>,
         publisher: Publisher,
+        baselines: Arc<Baselines>,
         stale_after: Duration,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
             sources,
             publisher,
+            baselines,
             stale_after,
             shutdown,
         }
@@ -96,7 +104,10 @@ impl Poller {
         if state.is_left_alone(Instant::now()) {
             return Some(Seen::Nothing);
         }
-        let call = self.sources.fetch(ticker);
+        let call = async {
+            self.baselines.usable().await;
+            self.sources.fetch(ticker).await
+        };
         let (outcome, seen) = match self.shutdown.run_until_cancelled(call).await? {
             Ok(Fetched { quote, trading, .. }) => {
                 // Not everybody who has a price knows the hours.
@@ -124,6 +135,9 @@ impl Poller {
 
     async fn handle(&self, quote: Quote, state: &mut TickerState) -> (&'static str, Option<Seen>) {
         state.unknown = None;
+        if !std::mem::replace(&mut state.knows_the_past, true) {
+            state.sanity = self.baselines.of(&quote.ticker, Timestamp::now());
+        }
         let (quote, outcome) = self.judge(quote, state).await;
         if state.outcome != Some(outcome.label()) {
             log(&quote, outcome);

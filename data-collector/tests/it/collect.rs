@@ -3,183 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use cqrs::domain::{
-    BreakerState, FeedChange, FeedState, Price, Quote, Range, RuleId, RuleSnapshot, RuleVersion, Ticker,
-    Timestamp, UserId,
-};
-use data_collector::{Config, ProviderKind, SourceArgs, start_price};
-use service::Context;
-use service::codec::{decode_feed, decode_quote, encode_rule};
-use service::config::KafkaArgs;
-use service::kafka::{
-    BatchConsumer, BatchLimits, ConsumerEvent, EmbeddedBroker, Kafka, Outgoing, Producer, StartFrom,
-};
-use service::topics::{FEEDS, QUOTES, RULES, partition_of};
-use tokio::task::JoinHandle;
+use cqrs::domain::{BreakerState, FeedChange, FeedState, Price, Ticker, Timestamp};
+use data_collector::{ProviderKind, SourceArgs, start_price};
+use service::topics::RULES;
 
 use crate::stub::{Answer, Stub};
+use crate::trial::{PATIENCE, Trial};
 
-/// Far longer than anything here takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-const PARTITIONS: i32 = 4;
 const INTERVAL: Duration = Duration::from_millis(200);
-
-/// A collector, its broker, and a look at its quotes. (The broker is dropped last.)
-pub(crate) struct Trial {
-    pub(crate) context: Context,
-    running: JoinHandle<anyhow::Result<()>>,
-    producer: Producer,
-    quotes: BatchConsumer,
-    feeds: BatchConsumer,
-    pending: Vec<Quote>,
-    _broker: EmbeddedBroker,
-}
-
-impl Trial {
-    pub(crate) async fn start(source: SourceArgs) -> Self {
-        let broker = EmbeddedBroker::start(PARTITIONS).unwrap();
-        let settings = broker.settings();
-        let properties: Vec<String> = settings
-            .properties
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let config = Config {
-            kafka: KafkaArgs {
-                bootstrap_servers: settings.bootstrap_servers.clone(),
-                partitions: settings.partitions,
-                properties: properties.join(","),
-            },
-            source,
-        };
-        let kafka = Kafka::connect(settings).await.unwrap();
-        let limits = BatchLimits {
-            max_records: 100,
-            max_wait: Duration::from_millis(10),
-        };
-        let context = Context::default();
-        Self {
-            running: tokio::spawn(data_collector::run(config, context.clone())),
-            context,
-            producer: kafka.producer(Duration::from_secs(10), Duration::ZERO).unwrap(),
-            quotes: kafka
-                .consumer("test", QUOTES, StartFrom::Beginning, limits)
-                .unwrap(),
-            feeds: kafka
-                .consumer("test-feeds", FEEDS, StartFrom::Beginning, limits)
-                .unwrap(),
-            pending: Vec::new(),
-            _broker: broker,
-        }
-    }
-
-    async fn put(&self, ticker: &Ticker, key: &str, payload: Option<&[u8]>) {
-        let record = Outgoing {
-            topic: RULES,
-            ticker,
-            key: key.as_bytes(),
-            payload,
-            trace: None,
-        };
-        self.producer.send(record).await.unwrap().wait().await.unwrap();
-    }
-
-    pub(crate) async fn add_rule(&self, name: &str) -> RuleSnapshot {
-        let rule = RuleSnapshot {
-            rule_id: RuleId::generate(),
-            user_id: UserId::generate(),
-            ticker: ticker(name),
-            range: Range::new(None, Some("500".parse().unwrap())).unwrap(),
-            version: RuleVersion::FIRST,
-            active: true,
-            expires_at: None,
-            updated_at: Timestamp::now(),
-            generation: 0,
-        };
-        self.put(&rule.ticker, &rule.rule_id.to_string(), Some(&encode_rule(&rule)))
-            .await;
-        rule
-    }
-
-    async fn delete_rule(&self, rule: &RuleSnapshot) {
-        self.put(&rule.ticker, &rule.rule_id.to_string(), None).await;
-    }
-
-    /// The next quote, checked to be in its ticker's partition.
-    pub(crate) async fn next_quote(&mut self) -> Quote {
-        let next = async {
-            while self.pending.is_empty() {
-                if let ConsumerEvent::Batch(batch) = self.quotes.next().await.unwrap() {
-                    for record in batch.records.into_iter().rev() {
-                        let quote = decode_quote(record.payload.as_deref().unwrap()).unwrap();
-                        assert_eq!(record.partition, partition_of(&quote.ticker, PARTITIONS));
-                        assert_eq!(record.key.as_deref(), Some(quote.ticker.as_str().as_bytes()));
-                        assert!(record.trace.is_some());
-                        self.pending.push(quote);
-                    }
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, next)
-            .await
-            .expect("a quote in time");
-        self.pending.pop().unwrap()
-    }
-
-    /// Reads feeds until one is as `wanted`. Returns the feeds that came before, and it.
-    pub(crate) async fn feeds_until(&mut self, wanted: impl Fn(&FeedChange) -> bool) -> Vec<FeedChange> {
-        let mut found = Vec::new();
-        let reading = async {
-            while !found.last().is_some_and(&wanted) {
-                if let ConsumerEvent::Batch(batch) = self.feeds.next().await.unwrap() {
-                    for record in batch.records {
-                        assert_eq!(record.partition, 0);
-                        let payload = record.payload.as_deref().unwrap();
-                        found.push(decode_feed(record.key.as_deref(), payload).unwrap());
-                    }
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, reading)
-            .await
-            .expect("a feed in time");
-        found
-    }
-
-    pub(crate) async fn quote_of(&mut self, name: &str) -> Quote {
-        let wanted = ticker(name);
-        loop {
-            let quote = self.next_quote().await;
-            if quote.ticker == wanted {
-                return quote;
-            }
-        }
-    }
-
-    pub(crate) async fn until_ready(&self) {
-        let ready = async {
-            while self.context.health.readiness().is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, ready)
-            .await
-            .expect("ready in time");
-    }
-
-    pub(crate) fn is_running(&self) -> bool {
-        !self.running.is_finished()
-    }
-
-    pub(crate) async fn end(self) {
-        self.context.shutdown.cancel();
-        tokio::time::timeout(PATIENCE, self.running)
-            .await
-            .expect("an end in time")
-            .unwrap()
-            .unwrap();
-    }
-}
 
 fn ticker(name: &str) -> Ticker {
     name.parse().unwrap()
@@ -225,8 +56,8 @@ async fn a_rules_ticker_is_polled_until_its_last_rule_is_gone_without_a_restart(
 async fn a_record_that_is_no_rule_is_skipped_and_the_next_is_followed() {
     let mut trial = Trial::start(SourceArgs::synthetic(1, INTERVAL).unwrap()).await;
     let msft = ticker("MSFT");
-    trial.put(&msft, "x", Some(b"\xff\xff no rule")).await;
-    trial.put(&msft, "no rule id", None).await;
+    trial.put(RULES, &msft, "x", Some(b"\xff\xff no rule")).await;
+    trial.put(RULES, &msft, "no rule id", None).await;
     trial.add_rule("MSFT").await;
     trial.quote_of("MSFT").await;
     trial.end().await;

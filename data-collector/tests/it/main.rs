@@ -6,6 +6,7 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod baselines;
 mod breaker;
 mod breaker_model;
 mod collect;
@@ -19,3 +20,4 @@ mod restating;
 mod sanity;
 mod sharing;
 mod stub;
+mod trial;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use cqrs::domain::Quote;
 use data_collector::{ProviderKind, SourceArgs};
 
-use crate::collect::Trial;
+use crate::trial::Trial;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_row_is_published_in_the_files_order_late_ones_too_and_bad_ones_are_left_out() {

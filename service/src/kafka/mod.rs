@@ -5,12 +5,14 @@ mod consumer;
 pub mod dead_letters;
 mod embedded;
 mod producer;
+mod reader;
 mod record;
 
 pub use consumer::{Batch, BatchConsumer, BatchLimits, ConsumerEvent, StartFrom};
 pub use dead_letters::DeadLetters;
 pub use embedded::EmbeddedBroker;
 pub use producer::{Acknowledgement, Outgoing, Producer};
+pub use reader::{ReaderEvent, TopicReader};
 pub use record::Record;
 
 use std::time::Duration;
@@ -170,6 +172,15 @@ impl Kafka {
             config.set("partition.assignment.strategy", "cooperative-sticky");
         }
         BatchConsumer::start(&config, topic, start, limits)
+    }
+
+    /// A reader of all of one topic, without a group, on a thread of its own. `name` is what the broker sees of it.
+    ///
+    /// # Errors
+    /// If the client refuses a setting.
+    pub fn reader(&self, name: &str, topic: Topic, limits: BatchLimits) -> Result<TopicReader, KafkaError> {
+        let partitions = if topic.by_ticker { self.partitions } else { 1 };
+        TopicReader::start(self.consumer_config(name), topic, partitions, limits)
     }
 
     /// Settings of a producer, for services that drive the client themselves.

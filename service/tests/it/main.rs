@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod dead_letters;
+mod reader;
 
 use std::time::Duration;
 

@@ -4,8 +4,8 @@ use cqrs::domain::{FeedChange, Split};
 use data_collector::{FallbackKind, ProviderKind, SourceArgs};
 
 use super::*;
-use crate::collect::Trial;
 use crate::stub::{Answer, Stub};
+use crate::trial::Trial;
 
 /// Both providers' answer at once: each finds its own names in it.
 fn answer(price: &str) -> Answer {

@@ -7,7 +7,7 @@ use service::codec::{QuoteDecoder, decode_feed};
 use service::kafka::Kafka;
 use service::topics::{FEEDS, QUOTES, Topic};
 
-use crate::collect::PATIENCE;
+use crate::trial::PATIENCE;
 
 /// A price, and the mark of a quote that is counted anew.
 pub(super) type Seen = (Price, Option<Timestamp>);

@@ -4,10 +4,12 @@ mod collected;
 mod log;
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cqrs::domain::{FeedChange, Price, Quote, Restatement, Split, Ticker, Timestamp};
+use cqrs::domain::{FeedChange, Price, Quote, Restatement, Split, Ticker, TickerMark, Timestamp};
+use data_collector::baseline::Baselines;
 use data_collector::breaker::{Breaker, Settings};
 use data_collector::feed::Feed;
 use data_collector::poll::{Poller, TickerState};
@@ -44,6 +46,8 @@ type Word = Arc<Mutex<(&'static str, &'static str)>>;
 struct Voice {
     name: &'static str,
     word: Word,
+    /// How often anybody was asked.
+    asked: Arc<AtomicUsize>,
 }
 
 impl Provider for Voice {
@@ -60,6 +64,7 @@ impl Provider for Voice {
     }
 
     fn fetch_batch<'a>(&'a self, tickers: &'a [Ticker]) -> BoxFuture<'a, Result<Answers, ProviderError>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let ((price, currency), now) = (*self.word.lock().unwrap(), Timestamp::now());
         let answers = tickers.iter().map(|ticker| {
             let quote = Quote {
@@ -91,11 +96,22 @@ struct Scene {
     ticker: Ticker,
     state: Option<TickerState>,
     kafka: Kafka,
+    baselines: Arc<Baselines>,
+    asked: Arc<AtomicUsize>,
     cluster: MockCluster<'static, DefaultProducerContext>,
 }
 
 impl Scene {
+    /// After the first poll.
     async fn start(price: &'static str, currency: &'static str) -> Self {
+        let mut scene = Self::open(price, currency).await;
+        scene.baselines.use_them();
+        scene.poll().await;
+        assert_eq!(scene.quotes(), [unmarked(price)]);
+        scene
+    }
+
+    async fn open(price: &'static str, currency: &'static str) -> Self {
         let cluster = MockCluster::new(1).unwrap();
         for topic in ALL {
             cluster.create_topic(topic.name, 1, 1).unwrap();
@@ -107,11 +123,13 @@ impl Scene {
         };
         let kafka = Kafka::connect(&settings).await.unwrap();
         let producer = kafka.producer(Duration::from_secs(20), Duration::ZERO).unwrap();
+        let asked = Arc::<AtomicUsize>::default();
         let words = [(); 2].map(|()| Word::new(Mutex::new((price, currency))));
         let sources = ["first", "second"].into_iter().zip(&words).map(|(name, word)| {
             let voice = Voice {
                 name,
                 word: Arc::clone(word),
+                asked: Arc::clone(&asked),
             };
             let breaker = Arc::new(Breaker::new(name, "voice", &Settings::default()));
             let feed = Arc::new(Feed::new(name, Arc::default()));
@@ -119,17 +137,23 @@ impl Scene {
         });
         let sources = Arc::new(Sources::new(sources.collect()));
         let patience = Duration::from_secs(60);
-        let mut scene = Self {
+        let baselines = Arc::new(Baselines::default());
+        Self {
             words,
-            poller: Poller::new(sources, Publisher::new(producer), patience, Default::default()),
+            poller: Poller::new(
+                sources,
+                Publisher::new(producer),
+                Arc::clone(&baselines),
+                patience,
+                Default::default(),
+            ),
             ticker: "AAPL".parse().unwrap(),
             state: None,
             kafka,
             cluster,
-        };
-        scene.poll().await;
-        assert_eq!(scene.quotes(), [unmarked(price)]);
-        scene
+            baselines,
+            asked,
+        }
     }
 
     async fn poll(&mut self) {
@@ -241,4 +265,30 @@ async fn a_true_move_restates_nothing() {
     scene.poll().await;
     assert_eq!(scene.quotes(), [unmarked("100"), unmarked("45")]);
     assert_eq!(scene.restatements(), []);
+}
+
+#[tokio::test]
+async fn no_provider_is_asked_before_it_is_known_what_was_published_before() {
+    let scene = Scene::open("92.42", "USD").await;
+    let polling = scene.poller.poll(&scene.ticker, TickerState::default());
+    let reading = async {
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(scene.asked.load(Ordering::Relaxed), 0);
+        let yesterday = Timestamp::now().minus(Duration::from_secs(24 * 60 * 60));
+        scene.baselines.take(TickerMark {
+            ticker: scene.ticker.clone(),
+            price: price("645.70"),
+            event_time: yesterday,
+            ingest_time: yesterday,
+            offset: 7,
+            restated_at: None,
+        });
+        scene.baselines.use_them();
+    };
+    tokio::join!(polling, reading);
+    let [told] = scene.restatements().try_into().unwrap();
+    assert_eq!((told.from, told.split), (price("645.70"), Split::new(7, 1)));
+    assert_eq!(scene.quotes(), [(price("92.42"), Some(told.restated_at))]);
 }

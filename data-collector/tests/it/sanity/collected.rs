@@ -3,8 +3,8 @@
 use data_collector::{ProviderKind, SourceArgs};
 
 use super::*;
-use crate::collect::Trial;
 use crate::stub::{Answer, Stub};
+use crate::trial::Trial;
 
 /// Yahoo's answer: a price, so many seconds ago.
 fn answer(price: &str, seconds_ago: i64) -> Answer {
