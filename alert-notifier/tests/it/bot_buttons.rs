@@ -7,12 +7,12 @@ use crate::bot_conversation::record;
 use crate::stage::{Stage, wait_for};
 
 /// The chat's newest message.
-fn newest(stage: &Stage, chat: i64) -> SentMessage {
+pub(crate) fn newest(stage: &Stage, chat: i64) -> SentMessage {
     stage.telegram.messages_to(chat).pop().unwrap()
 }
 
 /// Presses the button and gives what shows over the chat.
-async fn press(stage: &Stage, message: i64, label: &str) -> String {
+pub(crate) async fn press(stage: &Stage, message: i64, label: &str) -> String {
     let query = stage
         .telegram
         .press_labelled(message, label)
@@ -20,14 +20,14 @@ async fn press(stage: &Stage, message: i64, label: &str) -> String {
     acknowledged(stage, &query).await
 }
 
-async fn acknowledged(stage: &Stage, query: &str) -> String {
+pub(crate) async fn acknowledged(stage: &Stage, query: &str) -> String {
     wait_for("an answer to a button", async || {
         stage.telegram.button_answer(query).map(|answer| answer.text)
     })
     .await
 }
 
-fn labels(message: &SentMessage) -> Vec<String> {
+pub(crate) fn labels(message: &SentMessage) -> Vec<String> {
     message.buttons().into_iter().map(|button| button.label).collect()
 }
 

@@ -7,7 +7,7 @@ use service::topics::FEEDS;
 
 use crate::stage::{Stage, wait_for};
 
-async fn tell(stage: &Stage, change: &FeedChange) {
+pub(crate) async fn tell(stage: &Stage, change: &FeedChange) {
     stage
         .produce_to(FEEDS, &feed_key(change), Some(&encode_feed(change)))
         .await;

@@ -19,5 +19,6 @@ mod deliveries_many;
 mod deliveries_outage;
 mod feeds;
 mod intake;
+mod restating;
 mod secrets;
 mod stage;
