@@ -29,7 +29,7 @@ use service::topics::{RULES, TICKERS};
 use tokio::sync::mpsc;
 
 use baseline::Baselines;
-use poll::Poller;
+use poll::{Pace, Poller};
 use provider::Provider;
 use provider::source::Sources;
 use publish::Publisher;
@@ -93,13 +93,6 @@ pub async fn run(config: Config, context: service::Context) -> anyhow::Result<()
     }
     publisher.flush(FLUSH_TIMEOUT).await;
     Ok(())
-}
-
-/// How often a ticker is polled, and how long a provider may give no answer for it.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    interval: Duration,
-    stale_after: Duration,
 }
 
 /// Where quotes come from, opened and checked.
@@ -186,7 +179,7 @@ async fn collect(
         Arc::clone(&sources),
         publisher.clone(),
         Arc::clone(&baselines),
-        pace.stale_after,
+        pace,
         context.shutdown.clone(),
     ));
     let poll = move |ticker, state| {

@@ -15,7 +15,7 @@ use crate::provider::source::Sources;
 use crate::provider::{Fetched, ProviderError};
 use crate::publish::Publisher;
 use crate::sanity::{Outcome, Refusal, Sanity};
-use crate::staleness::{Seen, Staleness, Trading, UNMOVED_FOR};
+use crate::staleness::{Hours, Seen, Staleness, UNMOVED_FOR};
 
 /// How long an unknown symbol is left alone: at first, and at most. It may be listed tomorrow.
 const UNKNOWN_FOR: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(60 * 60));
@@ -35,8 +35,7 @@ pub struct TickerState {
     unknown: Option<(Instant, Duration)>,
     /// The last outcome, so that what goes on is logged once.
     outcome: Option<&'static str>,
-    /// As the provider last said.
-    trading: Trading,
+    hours: Hours,
     staleness: Staleness,
 }
 
@@ -60,33 +59,41 @@ impl TickerState {
     }
 }
 
+/// How often a ticker is polled, and how long a provider may give no answer for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// From one poll to the next.
+    pub interval: Duration,
+    /// In an open market.
+    pub stale_after: Duration,
+}
+
 /// Polls tickers.
 #[derive(Debug)]
 pub struct Poller {
     sources: Arc<Sources>,
     publisher: Publisher,
     baselines: Arc<Baselines>,
-    stale_after: Duration,
+    pace: Pace,
     shutdown: CancellationToken,
 }
 
 impl Poller {
-    /// A ticker's first quote is compared with what `baselines` know of it. A provider may give no answer for a ticker in an
-    /// open market for `stale_after`. Once `shutdown` is cancelled, calls to the provider are cut short; quotes in hand are
+    /// A ticker's first quote is compared with what `baselines` know of it. Once `shutdown` is cancelled, calls to the provider are cut short; quotes in hand are
     /// still published.
     #[must_use]
     pub fn new(
         sources: Arc<Sources>,
         publisher: Publisher,
         baselines: Arc<Baselines>,
-        stale_after: Duration,
+        pace: Pace,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
             sources,
             publisher,
             baselines,
-            stale_after,
+            pace,
             shutdown,
         }
     }
@@ -104,17 +111,13 @@ impl Poller {
         if state.is_left_alone(Instant::now()) {
             return Some(Seen::Nothing);
         }
-        let call = async {
-            self.baselines.usable().await;
-            self.sources.fetch(ticker).await
-        };
+        let call = self.ask(ticker, state);
         let (outcome, seen) = match self.shutdown.run_until_cancelled(call).await? {
-            Ok(Fetched { quote, trading, .. }) => {
-                // Not everybody who has a price knows the hours.
-                if trading != Trading::Unknown {
-                    state.trading = trading;
-                }
-                self.handle(quote, state).await
+            Ok(fetched) => {
+                state
+                    .hours
+                    .take(fetched.trading, fetched.market, Timestamp::now());
+                self.handle(fetched.quote, state).await
             }
             Err(CallError::Rejected) => {
                 self.count(ticker, "rejected");
@@ -133,9 +136,24 @@ impl Poller {
         seen
     }
 
+    /// The provider's answer. It may have to wait for long, for the provider's limit: each beat that passes meanwhile has seen
+    /// nothing.
+    async fn ask(&self, ticker: &Ticker, state: &mut TickerState) -> Result<Fetched, CallError> {
+        self.baselines.usable().await;
+        let answer = self.sources.fetch(ticker);
+        tokio::pin!(answer);
+        loop {
+            match tokio::time::timeout(self.pace.interval, &mut answer).await {
+                Ok(answer) => return answer,
+                Err(_) => self.tell(ticker, Seen::Nothing, state).await,
+            }
+        }
+    }
+
     async fn handle(&self, quote: Quote, state: &mut TickerState) -> (&'static str, Option<Seen>) {
         state.unknown = None;
-        if !std::mem::replace(&mut state.knows_the_past, true) {
+        let is_first = !std::mem::replace(&mut state.knows_the_past, true);
+        if is_first {
             state.sanity = self.baselines.of(&quote.ticker, Timestamp::now());
         }
         let (quote, outcome) = self.judge(quote, state).await;
@@ -143,6 +161,13 @@ impl Poller {
             log(&quote, outcome);
         }
         if let Some(seen) = seen_unpublished(outcome) {
+            // Published by somebody else just now, it is as new.
+            let is_news = is_first && outcome == Outcome::Refuse(Refusal::Unchanged);
+            let seen = if is_news {
+                seen_of(&quote, Timestamp::now())
+            } else {
+                seen
+            };
             return (outcome.label(), Some(seen));
         }
         let publishing = match restatement(&quote, outcome, Timestamp::now()) {
@@ -191,8 +216,8 @@ impl Poller {
     /// Tells if the ticker is stale now, or no longer.
     async fn tell(&self, ticker: &Ticker, seen: Seen, state: &mut TickerState) {
         let (now, before) = (Timestamp::now(), state.staleness);
-        let session = state.trading.session_at(now);
-        let Some(stale_since) = state.staleness.observe(seen, now, session, self.stale_after) else {
+        let session = state.hours.session_at(now);
+        let Some(stale_since) = state.staleness.observe(seen, now, session, self.pace.stale_after) else {
             return;
         };
         let change = FeedChange::Ticker(TickerFeed {

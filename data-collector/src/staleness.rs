@@ -5,6 +5,10 @@
 //! takes longer, because an open market may rest: over lunch, in a small share, and in the first minutes of an exchange
 //! whose prices come late. While the market is closed nothing is decided; what was told of the ticker stays.
 
+mod hours;
+
+pub use hours::{Hours, Trading};
+
 use std::time::Duration;
 
 use cqrs::domain::Timestamp;
@@ -15,35 +19,6 @@ pub const SILENT_FOR: Duration = Duration::from_secs(2 * 60);
 pub const SILENT_POLLS: u32 = 3;
 /// So old a price may be. Some exchanges' prices come 20 minutes late.
 pub const UNMOVED_FOR: Duration = Duration::from_secs(30 * 60);
-
-/// When a ticker is traded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Trading {
-    /// Nobody has said yet.
-    #[default]
-    Unknown,
-    /// At all times.
-    Always,
-    /// From `start` to before `end`; at other times it is not known to be.
-    Between {
-        /// The market opens.
-        start: Timestamp,
-        /// It closes.
-        end: Timestamp,
-    },
-}
-
-impl Trading {
-    /// When the session that `now` falls in began. None: the market is closed, or nobody knows.
-    #[must_use]
-    pub fn session_at(self, now: Timestamp) -> Option<Timestamp> {
-        match self {
-            Self::Unknown => None,
-            Self::Always => Some(Timestamp::EPOCH),
-            Self::Between { start, end } => (start <= now && now < end).then_some(start),
-        }
-    }
-}
 
 /// What a poll saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,20 +138,6 @@ mod tests {
             }
         }
         told
-    }
-
-    #[test]
-    fn the_session_has_its_first_moment_and_not_its_last() {
-        for (now, session) in [
-            (OPEN - 1, None),
-            (OPEN, Some(OPEN)),
-            (CLOSE - 1, Some(OPEN)),
-            (CLOSE, None),
-        ] {
-            assert_eq!(hours().session_at(at(now)), session.map(at), "{now}");
-        }
-        assert_eq!(Trading::Unknown.session_at(at(OPEN)), None);
-        assert_eq!(Trading::Always.session_at(at(OPEN)), Some(Timestamp::EPOCH));
     }
 
     #[test]

@@ -19,5 +19,6 @@ mod replay;
 mod restating;
 mod sanity;
 mod sharing;
+mod stale;
 mod stub;
 mod trial;

@@ -12,7 +12,7 @@ use cqrs::domain::{FeedChange, Price, Quote, Restatement, Split, Ticker, TickerM
 use data_collector::baseline::Baselines;
 use data_collector::breaker::{Breaker, Settings};
 use data_collector::feed::Feed;
-use data_collector::poll::{Poller, TickerState};
+use data_collector::poll::{Pace, Poller, TickerState};
 use data_collector::provider::source::{Source, Sources};
 use data_collector::provider::{Answers, Clock, Fetched, Market, Provider, ProviderError};
 use data_collector::publish::Publisher;
@@ -136,7 +136,10 @@ impl Scene {
             Source::new(Box::new(voice), breaker, feed, Duration::ZERO)
         });
         let sources = Arc::new(Sources::new(sources.collect()));
-        let patience = Duration::from_secs(60);
+        let pace = Pace {
+            interval: Duration::from_secs(60),
+            stale_after: Duration::from_secs(60),
+        };
         let baselines = Arc::new(Baselines::default());
         Self {
             words,
@@ -144,7 +147,7 @@ impl Scene {
                 sources,
                 Publisher::new(producer),
                 Arc::clone(&baselines),
-                patience,
+                pace,
                 Default::default(),
             ),
             ticker: "AAPL".parse().unwrap(),
