@@ -5,11 +5,12 @@ use std::{env, error::Error, fs};
 
 use prost::Message as _;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "stockalert/v1/alert_service.proto",
     "stockalert/v1/quote_service.proto",
     "stockalert/v1/records.proto",
     "stockalert/v1/rule_service.proto",
+    "stockalert/v1/system_service.proto",
     "stockalert/v1/user_service.proto",
 ];
 

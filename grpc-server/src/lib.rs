@@ -9,6 +9,7 @@ mod relay;
 mod rules;
 mod server;
 mod status;
+mod system;
 mod users;
 mod wire;
 

@@ -35,7 +35,7 @@ impl RuleService for Api {
             .map_err(|error| of_command(error, FieldNames::PLAIN))?;
         self.outbox_filled.notify_one();
         Ok(Response::new(v1::CreateRuleResponse {
-            rule: Some(wire::rule(&rule)),
+            rule: self.show_rule(rule).await?,
         }))
     }
 
@@ -54,7 +54,7 @@ impl RuleService for Api {
             .map_err(|error| of_store(&error))?;
         let rule = rule.ok_or_else(|| rule_not_found(id))?;
         Ok(Response::new(v1::GetRuleResponse {
-            rule: Some(wire::rule(&rule)),
+            rule: self.show_rule(rule).await?,
         }))
     }
 
@@ -73,7 +73,7 @@ impl RuleService for Api {
             .await
             .map_err(|error| of_store(&error))?;
         Ok(Response::new(v1::ListRulesResponse {
-            rules: rules.items.iter().map(wire::rule).collect(),
+            rules: self.show_rules(&rules.items).await?,
             next_page_token: rules.next.unwrap_or_default(),
         }))
     }
@@ -100,7 +100,7 @@ impl RuleService for Api {
             .map_err(|error| of_command(error, NAMES))?;
         self.outbox_filled.notify_one();
         Ok(Response::new(v1::UpdateRuleResponse {
-            rule: Some(wire::rule(&rule)),
+            rule: self.show_rule(rule).await?,
         }))
     }
 

@@ -6,6 +6,7 @@ use cqrs::{Limits, Store};
 use proto::v1::alert_service_server::AlertServiceServer;
 use proto::v1::quote_service_server::QuoteServiceServer;
 use proto::v1::rule_service_server::RuleServiceServer;
+use proto::v1::system_service_server::SystemServiceServer;
 use proto::v1::user_service_server::UserServiceServer;
 use service::Context;
 use tokio::net::TcpListener;
@@ -115,11 +116,12 @@ where
     }
 }
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     <UserServiceServer<Api> as NamedService>::NAME,
     <RuleServiceServer<Api> as NamedService>::NAME,
     <QuoteServiceServer<Api> as NamedService>::NAME,
     <AlertServiceServer<Api> as NamedService>::NAME,
+    <SystemServiceServer<Api> as NamedService>::NAME,
 ];
 
 fn routes(api: &Api) -> anyhow::Result<Routes> {
@@ -137,6 +139,7 @@ fn routes(api: &Api) -> anyhow::Result<Routes> {
             .add_service(RuleServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
             .add_service(QuoteServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
             .add_service(AlertServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
+            .add_service(SystemServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?),
     )

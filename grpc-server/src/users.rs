@@ -36,7 +36,7 @@ impl UserService for Api {
             user: Some(wire::user(&registration.user)),
             api_token: registration.api_token.expose().to_owned(),
             telegram_link: Some(wire::link(&registration.link)),
-            rules: registration.rules.iter().map(wire::rule).collect(),
+            rules: self.show_rules(&registration.rules).await?,
         }))
     }
 

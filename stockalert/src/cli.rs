@@ -48,6 +48,7 @@ Rules and prices:
   average       Show the mean price of a ticker
   alerts        List past alerts
   watch         Follow new alerts and prices until Ctrl-C
+  status        Show how prices come in, and which were counted anew lately
 
 Your account:
   settings      Show or change the time between reminders and the e-mail address
@@ -145,6 +146,8 @@ pub(crate) enum ClientCommand {
     },
     /// Follow new alerts as they are recorded and the prices of your rules' tickers, until Ctrl-C
     Watch,
+    /// Show how prices come in: the data collectors, tickers without fresh prices, splits of the last 30 days
+    Status,
     /// Get a new link that connects a Telegram chat; earlier links stop working
     Link,
     /// Show your settings, or change those that are given
@@ -212,7 +215,8 @@ Examples:
     },
     /// List your rules, oldest first
     List,
-    /// Change a rule; it starts anew, as if its price had never been out of range
+    /// Change a rule; it starts anew, as if its price had never been out of range. New thresholds, and `--paused false`,
+    /// end that it is on hold
     #[command(after_help = "\
 Examples:
   stockalert rule edit 0198c1de-7d1c-7c3a-9d57-5d0a3c1f2b11 --high 210 --low none

@@ -92,6 +92,13 @@ impl Connection {
         )
     }
 
+    pub(crate) fn system(&self) -> v1::system_service_client::SystemServiceClient<Transport> {
+        v1::system_service_client::SystemServiceClient::with_interceptor(
+            self.channel.clone(),
+            self.settings.clone(),
+        )
+    }
+
     /// Why a call failed, for people.
     pub(crate) fn failure(&self, status: &Status) -> Failure {
         Failure::from_status(status, &self.server)

@@ -1,8 +1,12 @@
 //! What `--json` prints. The field names are those of the API, and part of the command line's contract: prices are
 //! decimal strings, times RFC 3339 in UTC, what is absent is null.
 
+mod system;
+
 use proto::v1;
 use serde::Serialize;
+
+pub(crate) use system::{Breaker, Feed, Restating, StaleTicker, Status, TickerRestatement};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct User {
@@ -33,6 +37,8 @@ pub(crate) struct Rule {
     pub version: i64,
     pub create_time: Option<jiff::Timestamp>,
     pub update_time: Option<jiff::Timestamp>,
+    /// Not null: the rule is on hold.
+    pub hold: Option<Restating>,
 }
 
 #[derive(Debug, Serialize)]
@@ -154,6 +160,7 @@ impl From<v1::Rule> for Rule {
             version: rule.version,
             create_time: time(rule.create_time),
             update_time: time(rule.update_time),
+            hold: rule.hold.map(Into::into),
         }
     }
 }

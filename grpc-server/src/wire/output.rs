@@ -1,5 +1,7 @@
 use cqrs::IssuedLink;
-use cqrs::domain::{Alert, Quote, Rule, Side, Timestamp, User};
+use cqrs::domain::{
+    Alert, BreakerState, FeedState, Quote, Restatement, Rule, Side, Split, TickerFeed, Timestamp, User,
+};
 use proto::v1;
 
 /// A moment on the wire.
@@ -25,8 +27,8 @@ pub(crate) fn user(user: &User) -> v1::User {
     }
 }
 
-/// A rule as its owner sees it.
-pub(crate) fn rule(rule: &Rule) -> v1::Rule {
+/// A rule as its owner sees it. `hold`: what it waits for, if it is on hold.
+pub(crate) fn rule(rule: &Rule, hold: Option<&Restatement>) -> v1::Rule {
     v1::Rule {
         id: rule.id.to_string(),
         ticker: rule.ticker.to_string(),
@@ -38,6 +40,58 @@ pub(crate) fn rule(rule: &Rule) -> v1::Rule {
         version: rule.version.get(),
         create_time: Some(timestamp(rule.created_at)),
         update_time: Some(timestamp(rule.updated_at)),
+        hold: hold.map(restating),
+    }
+}
+
+/// Prices that are counted anew.
+fn restating(restatement: &Restatement) -> v1::Restating {
+    let shares = |of: fn(Split) -> u32| {
+        let shares = restatement.split.map_or(0, of);
+        i32::try_from(shares).unwrap_or(i32::MAX)
+    };
+    v1::Restating {
+        restate_time: Some(timestamp(restatement.restated_at)),
+        from_price: restatement.from.to_string(),
+        to_price: restatement.to.to_string(),
+        new_shares: shares(Split::new_shares),
+        old_shares: shares(Split::old_shares),
+        event_time: Some(timestamp(restatement.event_time)),
+    }
+}
+
+/// A ticker whose prices are counted anew.
+pub(crate) fn restatement(restatement: &Restatement) -> v1::TickerRestatement {
+    v1::TickerRestatement {
+        ticker: restatement.ticker.to_string(),
+        restating: Some(restating(restatement)),
+    }
+}
+
+/// How a data collector gets on with its provider. `gone`: it has said nothing for long.
+pub(crate) fn feed(feed: FeedState, gone: bool) -> v1::Feed {
+    let breaker = match feed.breaker {
+        BreakerState::Closed => v1::feed::Breaker::Closed,
+        BreakerState::Open => v1::feed::Breaker::Open,
+        BreakerState::HalfOpen => v1::feed::Breaker::HalfOpen,
+    };
+    v1::Feed {
+        provider: feed.provider,
+        instance: feed.instance,
+        breaker: breaker.into(),
+        reason: feed.reason.unwrap_or_default(),
+        ticker_count: i64::try_from(feed.tickers).unwrap_or(i64::MAX),
+        last_success_time: feed.last_success_at.map(timestamp),
+        update_time: Some(timestamp(feed.updated_at)),
+        gone,
+    }
+}
+
+/// A ticker whose prices stopped.
+pub(crate) fn stale_ticker(feed: &TickerFeed) -> v1::StaleTicker {
+    v1::StaleTicker {
+        ticker: feed.ticker.to_string(),
+        stale_time: feed.stale_since.map(timestamp),
     }
 }
 

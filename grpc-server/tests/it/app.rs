@@ -9,6 +9,7 @@ use proto::v1;
 use proto::v1::alert_service_client::AlertServiceClient;
 use proto::v1::quote_service_client::QuoteServiceClient;
 use proto::v1::rule_service_client::RuleServiceClient;
+use proto::v1::system_service_client::SystemServiceClient;
 use proto::v1::user_service_client::UserServiceClient;
 use service::Context;
 use service::config::{DatabaseArgs, KafkaArgs};
@@ -216,6 +217,10 @@ impl App {
 
     pub(crate) fn alerts(&self) -> AlertServiceClient<Channel> {
         AlertServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn system(&self) -> SystemServiceClient<Channel> {
+        SystemServiceClient::new(self.channel.clone())
     }
 
     /// A new user without rules.

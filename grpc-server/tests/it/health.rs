@@ -42,6 +42,7 @@ async fn every_service_is_healthy_while_the_database_answers() {
         "stockalert.v1.RuleService",
         "stockalert.v1.QuoteService",
         "stockalert.v1.AlertService",
+        "stockalert.v1.SystemService",
     ] {
         eventually(service, async || {
             status(&app, service).await == Ok(ServingStatus::Serving)

@@ -68,3 +68,4 @@ mod reflection;
 mod refusal;
 mod relay;
 mod rules_topic;
+mod system;

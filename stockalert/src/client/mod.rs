@@ -3,6 +3,7 @@
 mod alert;
 mod quote;
 mod rule;
+mod system;
 mod user;
 mod watch;
 
@@ -62,6 +63,7 @@ pub(crate) async fn run(command: ClientCommand, global: GlobalArgs) -> Result<()
         ClientCommand::Price { ticker } => quote::price(&session, ticker).await,
         ClientCommand::Average(args) => quote::average(&session, args).await,
         ClientCommand::Alerts { rule, limit } => alert::list(&session, rule, limit).await,
+        ClientCommand::Status => system::status(&session).await,
         ClientCommand::Watch => watch::run(&session).await,
     }
 }

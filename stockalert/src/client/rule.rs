@@ -138,10 +138,13 @@ pub(super) fn table(session: &Session, rules: &[view::Rule]) -> String {
     let now = jiff::Timestamp::now();
     for rule in rules {
         let expired = rule.expire_time.is_some_and(|time| time <= now);
-        let state = match (expired, rule.paused) {
-            (true, _) => Cell::styled("expired", Style::Faint),
-            (false, true) => Cell::styled("paused", Style::Faint),
-            (false, false) => Cell::styled("active", Style::Green),
+        let on_hold = rule.hold.as_ref().map(|hold| format!("on hold: {}", hold.name()));
+        let state = match (expired, rule.paused, on_hold) {
+            (true, _, _) => Cell::styled("expired", Style::Faint),
+            (false, true, None) => Cell::styled("paused", Style::Faint),
+            (false, false, Some(on_hold)) => Cell::styled(on_hold, Style::Red),
+            (false, true, Some(on_hold)) => Cell::styled(format!("paused, {on_hold}"), Style::Faint),
+            (false, false, None) => Cell::styled("active", Style::Green),
         };
         table.row([
             rule.id.as_str().into(),

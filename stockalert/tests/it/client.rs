@@ -1,5 +1,7 @@
 //! The client commands against a stub server.
 
+mod status;
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -140,7 +142,7 @@ async fn rules_are_added_listed_edited_and_removed() {
     0198c1de-7d1c-7c3a-9d57-000000000003  ^GSPC   4000          active
     ");
     insta::assert_snapshot!(home.run(&["rule", "list", "--json"]).out.lines().next().unwrap_or_default()
-        .split("},").next().unwrap_or_default(), @r#"[{"id":"0198c1de-7d1c-7c3a-9d57-000000000001","ticker":"AAPL","low":"170","high":"200.50","note":"sell half","paused":false,"expire_time":null,"version":1,"create_time":"2013-10-07T14:30:00Z","update_time":"2013-10-07T14:30:00Z""#);
+        .split("},").next().unwrap_or_default(), @r#"[{"id":"0198c1de-7d1c-7c3a-9d57-000000000001","ticker":"AAPL","low":"170","high":"200.50","note":"sell half","paused":false,"expire_time":null,"version":1,"create_time":"2013-10-07T14:30:00Z","update_time":"2013-10-07T14:30:00Z","hold":null"#);
 
     let edited = home.json(&["rule", "edit", RULE_1, "--low", "none", "--high", "210"]);
     assert_eq!((&edited["low"], &edited["high"]), (&Value::Null, &json!("210")));

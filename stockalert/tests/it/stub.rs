@@ -1,12 +1,15 @@
 //! A server that implements the API in memory, as far as the client's tests need it.
 
+mod reads;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use proto::v1;
-use proto::v1::alert_service_server::{AlertService, AlertServiceServer};
+use proto::v1::alert_service_server::AlertServiceServer;
 use proto::v1::quote_service_server::{QuoteService, QuoteServiceServer};
 use proto::v1::rule_service_server::{RuleService, RuleServiceServer};
+use proto::v1::system_service_server::SystemServiceServer;
 use proto::v1::user_service_server::{UserService, UserServiceServer};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -16,7 +19,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 pub(crate) const TOKEN: &str = "good-token";
 pub(crate) const USER_ID: &str = "0198c1de-0000-7000-8000-000000000000";
 /// 2013-10-07T14:30:00Z: in another year than any test run, so it always shows as a date.
-const TIME: prost_types::Timestamp = prost_types::Timestamp {
+pub(crate) const TIME: prost_types::Timestamp = prost_types::Timestamp {
     seconds: 1_381_156_200,
     nanos: 0,
 };
@@ -35,6 +38,7 @@ pub(crate) struct State {
     pub updated_users: Vec<v1::UpdateUserRequest>,
     pub updated_rules: Vec<v1::UpdateRuleRequest>,
     pub averages: Vec<v1::GetAverageRequest>,
+    pub status: v1::GetStatusResponse,
     pub user_deleted: bool,
 }
 
@@ -67,6 +71,7 @@ impl Stub {
             .add_service(RuleServiceServer::new(stub.clone()))
             .add_service(QuoteServiceServer::new(stub.clone()))
             .add_service(AlertServiceServer::new(stub.clone()))
+            .add_service(SystemServiceServer::new(stub.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(async move { server.await.expect("the stub serves") });
         stub
@@ -146,6 +151,7 @@ pub(crate) fn rule(number: usize, new: v1::NewRule) -> v1::Rule {
         version: 1,
         create_time: Some(TIME),
         update_time: Some(TIME),
+        hold: None,
     }
 }
 
@@ -373,33 +379,6 @@ impl QuoteService for Stub {
             quote_count: 3,
             first_time: Some(TIME),
             last_time: Some(TIME),
-        }))
-    }
-}
-
-#[tonic::async_trait]
-impl AlertService for Stub {
-    async fn list_alerts(
-        &self,
-        request: Request<v1::ListAlertsRequest>,
-    ) -> Result<Response<v1::ListAlertsResponse>, Status> {
-        let request = self.authenticated(request)?;
-        let from: usize = request.page_token.parse().unwrap_or(0);
-        let size = usize::try_from(request.page_size).unwrap_or(0);
-        let state = self.state();
-        let of_rule = |alert: &&v1::Alert| request.rule_id.is_empty() || alert.rule_id == request.rule_id;
-        let all: Vec<_> = state.alerts.iter().rev().filter(of_rule).cloned().collect();
-        // Two alerts a page at most, so that the client has to turn pages.
-        let alerts: Vec<_> = all.iter().skip(from).take(size.min(2)).cloned().collect();
-        let next = from + alerts.len();
-        let next_page_token = if next < all.len() {
-            next.to_string()
-        } else {
-            String::new()
-        };
-        Ok(Response::new(v1::ListAlertsResponse {
-            alerts,
-            next_page_token,
         }))
     }
 }
