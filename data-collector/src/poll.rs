@@ -152,8 +152,7 @@ impl Poller {
 
     async fn handle(&self, quote: Quote, state: &mut TickerState) -> (&'static str, Option<Seen>) {
         state.unknown = None;
-        let is_first = !std::mem::replace(&mut state.knows_the_past, true);
-        if is_first {
+        if !std::mem::replace(&mut state.knows_the_past, true) {
             state.sanity = self.baselines.of(&quote.ticker, Timestamp::now());
         }
         let (quote, outcome) = self.judge(quote, state).await;
@@ -161,13 +160,6 @@ impl Poller {
             log(&quote, outcome);
         }
         if let Some(seen) = seen_unpublished(outcome) {
-            // Published by somebody else just now, it is as new.
-            let is_news = is_first && outcome == Outcome::Refuse(Refusal::Unchanged);
-            let seen = if is_news {
-                seen_of(&quote, Timestamp::now())
-            } else {
-                seen
-            };
             return (outcome.label(), Some(seen));
         }
         let publishing = match restatement(&quote, outcome, Timestamp::now()) {

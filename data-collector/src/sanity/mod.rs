@@ -101,6 +101,8 @@ struct Last {
     event_time: Timestamp,
     /// Which currency, and which source said so. None: nobody has said.
     unit: Option<Unit>,
+    /// It was published by somebody else, before this ticker was watched.
+    is_hearsay: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +116,8 @@ struct Unit {
 struct Held {
     /// Of the first of them: later ones may lie nearer to what is known, and are no less doubtful for that.
     suspicion: Suspicion,
+    /// What it takes to believe them.
+    proof: Proof,
     /// Of the last of them.
     price: Price,
     event_time: Timestamp,
@@ -127,7 +131,9 @@ struct Held {
 
 impl Sanity {
     /// Of a ticker whose last published quote is known from elsewhere, so that the first quote that comes is not believed
-    /// whatever it says.
+    /// whatever it says. If it says the same it is published once more: rules that were made meanwhile wait for a quote,
+    /// which may take until Monday. And another unit takes no longer to be believed than a split: the provider may be
+    /// another one now.
     #[must_use]
     pub const fn after(price: Price, event_time: Timestamp) -> Self {
         Self {
@@ -136,6 +142,7 @@ impl Sanity {
                 volume: None,
                 event_time,
                 unit: None,
+                is_hearsay: true,
             }),
             held: None,
         }
@@ -172,7 +179,12 @@ impl Sanity {
             let Some(suspicion) = last.suspects(quote) else {
                 return Outcome::Accept;
             };
-            self.held = Some(Held::new(suspicion, quote, now));
+            let proof = if last.is_hearsay {
+                suspicion.proof_against_hearsay()
+            } else {
+                suspicion.proof()
+            };
+            self.held = Some(Held::new(suspicion, proof, quote, now));
         }
         let Some(held) = &self.held else {
             return Outcome::Accept;
@@ -200,6 +212,7 @@ impl Sanity {
             volume: quote.volume,
             event_time: quote.event_time,
             unit,
+            is_hearsay: false,
         });
     }
 }
@@ -212,7 +225,7 @@ impl Last {
         // Several trades share a moment; but the same one at the same moment is no news.
         let is_same =
             (quote.event_time, quote.price, quote.volume) == (self.event_time, self.price, self.volume);
-        is_same.then_some(Refusal::Unchanged)
+        (is_same && !self.is_hearsay).then_some(Refusal::Unchanged)
     }
 
     fn suspects(&self, quote: &Quote) -> Option<Suspicion> {
@@ -236,9 +249,10 @@ impl Last {
 }
 
 impl Held {
-    fn new(suspicion: Suspicion, quote: &Quote, now: Timestamp) -> Self {
+    fn new(suspicion: Suspicion, proof: Proof, quote: &Quote, now: Timestamp) -> Self {
         Self {
             suspicion,
+            proof,
             price: quote.price,
             event_time: quote.event_time,
             source: quote.source.clone(),
@@ -274,7 +288,6 @@ impl Held {
     }
 
     fn has_stayed(&self, now: Timestamp) -> bool {
-        let proof = self.suspicion.proof();
-        self.quotes >= proof.quotes && now.since(self.since) >= proof.stays
+        self.quotes >= self.proof.quotes && now.since(self.since) >= self.proof.stays
     }
 }

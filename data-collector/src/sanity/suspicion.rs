@@ -81,6 +81,15 @@ impl Suspicion {
         }
     }
 
+    /// What it takes where the last price is known from elsewhere only.
+    #[must_use]
+    pub(super) const fn proof_against_hearsay(self) -> Proof {
+        match self {
+            Self::Unit => Self::Currency.proof(),
+            Self::Jump | Self::Split(_) | Self::Currency => self.proof(),
+        }
+    }
+
     /// What has happened if it proves to be true.
     #[must_use]
     pub const fn kind(self) -> Kind {

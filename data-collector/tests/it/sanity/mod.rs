@@ -310,9 +310,25 @@ fn a_ticker_taken_over_is_compared_with_what_is_known_of_it() {
     );
     assert_eq!(
         ticker.sees(&quote("0.1455", 0)),
+        Outcome::Accept,
+        "once more, for rules that were made meanwhile"
+    );
+    assert_eq!(
+        ticker.sees(&quote("0.1455", 0)),
         Outcome::Refuse(Refusal::Unchanged)
     );
     assert_eq!(ticker.sees(&quote("0.1456", 15)), Outcome::Accept);
+}
+
+#[test]
+fn a_unit_that_is_another_one_from_the_first_quote_on_is_believed_after_five_minutes() {
+    let mut ticker = Ticker(Sanity::after(price("50"), at(0)));
+    let seen = ticker.sees_all(60, 100, &["60000", "60100", "60200", "60300", "60400"]);
+    assert_eq!(seen[3], Outcome::Quarantine(Suspicion::Unit));
+    assert_eq!(seen[4], confirmed(Kind::Unit, "50"));
+    // From there on it is known at first hand.
+    let seen = ticker.sees_all(600, 100, &["600", "601", "602", "603", "604", "605"]);
+    assert_eq!(seen.last(), Some(&Outcome::Quarantine(Suspicion::Unit)));
 }
 
 #[test]
