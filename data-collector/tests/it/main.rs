@@ -14,6 +14,7 @@ mod provider_bodies;
 mod provider_calls;
 mod provider_faults;
 mod provider_stub;
+mod provider_trouble;
 mod provider_yahoo_chart;
 mod replay;
 mod restating;
