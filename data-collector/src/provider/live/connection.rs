@@ -9,6 +9,7 @@ use rand::RngExt as _;
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
@@ -111,7 +112,7 @@ async fn talk(mut socket: Socket, wire: &dyn Wire, shared: &Shared, timing: &Tim
                         return reason;
                     }
                     // Answers to pings that the library made.
-                    socket.flush().await
+                    within(timing, socket.flush()).await
                 }
                 Some(Err(error)) => return error.to_string(),
                 None => return "the connection ended".into(),
@@ -121,19 +122,27 @@ async fn talk(mut socket: Socket, wire: &dyn Wire, shared: &Shared, timing: &Tim
                 Ok(())
             }
             _ = pace.tick(), if !outbox.is_empty() => {
-                socket.send(Message::text(outbox.remove(0))).await
+                within(timing, socket.send(Message::text(outbox.remove(0)))).await
             }
             _ = pings.tick() => {
                 if heard_at.elapsed() > timing.silence {
                     return format!("nothing was heard for {:?}", timing.silence);
                 }
                 shared.wanted.notify_one();
-                socket.send(Message::Ping(Default::default())).await
+                within(timing, socket.send(Message::Ping(Default::default()))).await
             }
         };
-        if let Err(error) = sent {
-            return error.to_string();
+        if let Err(reason) = sent {
+            return reason;
         }
+    }
+}
+
+/// Sends. The other side may have stopped reading, and then nothing else would be done here.
+async fn within(timing: &Timing, sending: impl Future<Output = Result<(), WsError>>) -> Result<(), String> {
+    match timeout(timing.silence, sending).await {
+        Ok(sent) => sent.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("nothing was taken for {:?}", timing.silence)),
     }
 }
 
