@@ -252,7 +252,7 @@ pub fn decode_ticker(bytes: &[u8]) -> Result<TickerMark, DecodeError> {
 }
 
 fn checked_ticker(record: &v1::TickerRecord, ticker: Ticker) -> Result<TickerMark, DecodeError> {
-    if record.quote_offset < 0 {
+    if record.quote_offset < TickerMark::NOT_OF_THIS_LOG {
         return Err(field("quote_offset", &record.quote_offset));
     }
     Ok(TickerMark {
@@ -389,7 +389,11 @@ mod tests {
             restated_at: Some(Timestamp::from_micros(4)),
             ..mark.clone()
         };
-        for mark in [mark, restated] {
+        let before = TickerMark {
+            offset: TickerMark::NOT_OF_THIS_LOG,
+            ..mark.clone()
+        };
+        for mark in [mark, restated, before] {
             assert_eq!(decode_ticker(&encode_ticker(&mark)).unwrap(), mark);
         }
     }

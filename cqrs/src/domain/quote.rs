@@ -41,8 +41,13 @@ pub struct TickerMark {
     pub event_time: Timestamp,
     /// When it entered this system.
     pub ingest_time: Timestamp,
-    /// Its offset in the quotes topic.
+    /// Its offset in the quotes topic, or [`Self::NOT_OF_THIS_LOG`].
     pub offset: i64,
     /// When it was known that the ticker's prices are counted anew, the latest time: rules from before see no quote.
     pub restated_at: Option<Timestamp>,
+}
+
+impl TickerMark {
+    /// The offset of a quote that was evaluated before the log was built anew: all of the log's are after it.
+    pub const NOT_OF_THIS_LOG: i64 = -1;
 }

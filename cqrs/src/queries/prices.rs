@@ -70,6 +70,17 @@ impl Queries {
         Ok(quotes)
     }
 
+    /// The newest recorded quote of each ticker that has a rule, in no particular order.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn latest_quotes_of_rules(&self) -> Result<Vec<Quote>, StoreError> {
+        let select =
+            format!("select {QUOTE_COLUMNS} from latest_quotes where ticker in (select ticker from rules)");
+        let found = crate::dialect::query(select).fetch_all(&self.store.read).await?;
+        found.iter().map(rows::quote).collect()
+    }
+
     /// Up to `limit` tickers that have a price or a rule and are spelled much like `ticker`, which is left out itself; the
     /// closest first.
     ///

@@ -34,6 +34,14 @@ async fn the_latest_quotes_of_many_tickers_come_in_one_answer(db: Db) {
     found.sort_by_key(|quote| quote.event_time);
     assert!(found.iter().eq(quotes.iter().map(|(quote, _)| quote)));
     assert!(queries.latest_quotes(&[]).await.unwrap().is_empty());
+
+    let caller = db.user("ada@example.org").await;
+    for watched in ["T3", "T3", "T5", "NONE"] {
+        db.rule(caller, watched).await;
+    }
+    let mut found = queries.latest_quotes_of_rules().await.unwrap();
+    found.sort_by_key(|quote| quote.event_time);
+    assert_eq!(found, [quotes[3].0.clone(), quotes[5].0.clone()]);
 }
 
 async fn tickers_that_are_spelled_alike_are_found_the_closest_first(db: Db) {

@@ -3,6 +3,7 @@
 mod banner;
 mod data_folder;
 mod demo;
+mod refill;
 mod services;
 mod settings;
 mod supervisor;
@@ -96,11 +97,7 @@ async fn prepare_store(settings: &Settings) -> Result<(), Failure> {
         .await
         .map_err(failed)?;
     if settings.log_is_embedded {
-        let rules = store.outbox().republish_all(true).await.map_err(failed)?;
-        tracing::info!(
-            rules,
-            "the embedded log starts empty; all rules are published again"
-        );
+        refill::refill(&store, settings).await?;
     }
     store.close().await;
     Ok(())

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::program::Home;
+use crate::provider::Provider;
 
 /// A running `up`, ended with the test.
 struct Up {
@@ -195,6 +196,47 @@ fn a_registration_survives_a_restart_with_the_embedded_log() {
     }
     up.interrupt();
     assert_eq!(up.wait(Duration::from_secs(15)).code(), Some(0));
+}
+
+#[test]
+fn a_split_while_it_was_stopped_is_no_breach() {
+    let home = Home::new();
+    let provider = Provider::start("100");
+    let url = provider.url();
+    let args = [
+        "--quote-provider=yahoo",
+        "--quote-provider-url",
+        &url,
+        "--quote-poll-interval=1s",
+    ];
+    let mut up = Up::start(&home, &args);
+    up.wait_for("Stop with Ctrl-C", Duration::from_secs(60));
+    let server = up.server();
+    let run = home.run(&[
+        "register",
+        "ada@example.org",
+        "--rule",
+        "AAPL:90:120",
+        "--server",
+        &server,
+    ]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while home.run(&["price", "AAPL", "--server", &server]).code != 0 {
+        assert!(Instant::now() < deadline, "no price was recorded");
+    }
+    up.interrupt();
+    assert_eq!(up.wait(Duration::from_secs(15)).code(), Some(0));
+
+    provider.tell("50", 0);
+    let up = Up::start(&home, &args);
+    provider.tell("50", 4);
+    // Believed, as it is near what was known. Then a true move.
+    provider.tell("95", 2);
+    provider.tell("89", 1);
+    up.wait_for("is below|is already below", Duration::from_secs(60));
+    let prices = up.wait_for("USD", Duration::from_secs(60));
+    assert!(prices.contains("89"), "{prices}");
 }
 
 #[test]

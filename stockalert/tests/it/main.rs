@@ -5,4 +5,5 @@ mod dead_letters;
 mod demo;
 mod feed;
 mod program;
+mod provider;
 mod stub;
