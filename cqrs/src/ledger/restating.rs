@@ -45,13 +45,17 @@ pub(super) async fn fold(
     }
 }
 
-/// Looks once more for rules from before each restatement of a minute ago: those that were not to be seen then.
+/// Looks once more for rules from before each restatement, a minute after it and after the first look: those that were not to
+/// be seen then. A collector whose clock is ahead makes restatements of the future, and rules from before that.
 pub(super) async fn look_again(store: &Store, now: Timestamp) -> Result<u64, StoreError> {
     let select = format!(
-        "select {RESTATEMENT_COLUMNS} from restatements where looks = 1 and looked_at <= ? order by looked_at limit ?"
+        "select {RESTATEMENT_COLUMNS} from restatements where looks = 1 and looked_at <= ? and restated_at <= ? \
+         order by looked_at limit ?"
     );
+    let before = now.minus(SECOND_LOOK).as_micros();
     let due = dialect::query(select)
-        .bind(now.minus(SECOND_LOOK).as_micros())
+        .bind(before)
+        .bind(before)
         .bind(MAX_LOOKS)
         .fetch_all(store.primary())
         .await?;

@@ -10,6 +10,7 @@ on_both_databases! {
     what_was_done_before_an_interruption_is_not_done_again,
     two_instances_put_each_rule_on_hold_once,
     a_minute_later_rules_that_came_too_late_are_found,
+    rules_that_are_made_while_a_collectors_clock_is_ahead_are_found_once_its_time_has_come,
 }
 
 async fn what_was_done_before_an_interruption_is_not_done_again(db: Db) {
@@ -94,4 +95,19 @@ async fn a_minute_later_rules_that_came_too_late_are_found(db: Db) {
     changed_at(&db, eves[0].id, stage.at(9)).await;
     assert_eq!(tell(&stage, &split, 500).await, 0);
     assert_eq!(rule(&db, eve, eves[0].id).await.on_hold_since, None);
+}
+
+async fn rules_that_are_made_while_a_collectors_clock_is_ahead_are_found_once_its_time_has_come(db: Db) {
+    let stage = Stage::set(db.clone()).await;
+    let split = restatement(&stage, 500);
+    assert_eq!(tell(&stage, &split, 11).await, 1);
+    // To the alert system it is from before.
+    let (bob, bobs) = user_with(&db, "bob@example.org", 1).await;
+    changed_at(&db, bobs[0].id, stage.at(400)).await;
+    assert_eq!(tell(&stage, &split, 559).await, 0, "there may be more to come");
+    assert_eq!(tell(&stage, &split, 560).await, 1);
+    assert_eq!(
+        rule(&db, bob, bobs[0].id).await.on_hold_since,
+        Some(stage.at(500))
+    );
 }

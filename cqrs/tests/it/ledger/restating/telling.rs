@@ -168,6 +168,8 @@ async fn a_newer_restatement_takes_the_place_of_an_older_one(db: Db) {
         ..restatement(&stage, 20)
     };
     assert_eq!(tell(&stage, &newer, 21).await, 1);
+    // At once, as its turn may come later than the newer one's.
+    assert_eq!(stage.told().await, [(Restated, Superseded), (Restated, Planned)]);
     let message = stage.send(22).await;
     assert_eq!(stage.told().await, [(Restated, Superseded), (Restated, Sent)]);
     let restated = message.items[0].facts.restated.as_ref().unwrap();
