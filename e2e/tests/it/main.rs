@@ -9,6 +9,7 @@
 mod collectors;
 mod engine;
 mod engine_run;
+mod market_days;
 mod notifier_kills;
 mod notifier_run;
 mod settings;
