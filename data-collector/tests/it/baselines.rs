@@ -6,7 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cqrs::domain::{FeedChange, Price, Quote, Split, Ticker, Timestamp};
+use data_collector::baseline::{self, Baselines};
 use data_collector::{FallbackKind, ProviderKind, SourceArgs};
+use rdkafka::mocking::MockCluster;
+use service::Health;
+use service::kafka::{BatchLimits, Kafka, KafkaSettings};
+use service::topics::{ALL, TICKERS};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::provider_stub::{Asked, Reply, Server};
 use crate::trial::{PATIENCE, Trial};
@@ -106,13 +113,9 @@ async fn a_split_that_happened_while_nobody_looked_is_held_back_until_it_is_prov
     let mut trial = Trial::start(market.source()).await;
     let rule = trial.add_rule("AAPL").await;
     let before = next_is(&mut trial, "645.70").await;
-    trial
-        .put(service::topics::TICKERS, &before.ticker, "AAPL", None)
-        .await;
+    trial.put(TICKERS, &before.ticker, "AAPL", None).await;
     let garbage = Some(&b"\xff\xff no mark"[..]);
-    trial
-        .put(service::topics::TICKERS, &before.ticker, "AAPL", garbage)
-        .await;
+    trial.put(TICKERS, &before.ticker, "AAPL", garbage).await;
     trial.mark(&before, 0).await;
 
     // A restart.
@@ -226,4 +229,45 @@ async fn who_takes_tickers_over_knows_their_prices_at_once() {
         }
     }
     trial.end().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_is_away_keeps_polls_waiting_for_some_seconds_and_no_longer() {
+    let cluster = MockCluster::new(1).unwrap();
+    for topic in ALL {
+        cluster.create_topic(topic.name, 1, 1).unwrap();
+    }
+    let settings = KafkaSettings {
+        bootstrap_servers: cluster.bootstrap_servers(),
+        partitions: 1,
+        properties: Vec::new(),
+    };
+    let kafka = Kafka::connect(&settings).await.unwrap();
+    cluster.broker_down(1).unwrap();
+    let limits = BatchLimits {
+        max_records: 10,
+        max_wait: Duration::from_millis(10),
+    };
+    let reader = kafka.reader("test", TICKERS, limits).unwrap();
+    let (baselines, health, shutdown) = (
+        Arc::new(Baselines::default()),
+        Health::default(),
+        CancellationToken::new(),
+    );
+    let following = baseline::follow(
+        reader,
+        Arc::clone(&baselines),
+        health.component("baselines"),
+        shutdown.clone(),
+    );
+    let following = tokio::spawn(following);
+    let start = Instant::now();
+    assert!(health.readiness().is_err());
+    // As long as a takeover may take.
+    let waiting = tokio::time::timeout(Duration::from_secs(15), baselines.usable());
+    waiting.await.expect("polls go on");
+    assert!(start.elapsed() >= Duration::from_secs(3), "some time is given");
+    assert_eq!(health.readiness(), Ok(()));
+    shutdown.cancel();
+    following.await.unwrap().unwrap();
 }
