@@ -67,14 +67,13 @@ impl Request {
         if claimed.rows_affected() == 1 {
             return Ok(None);
         }
-        let select = format!(
-            "select fingerprint, user_id, response, created_at from requests where key_hash = ?{}",
-            tx.dialect.for_update()
-        );
-        let row = dialect::query(select)
-            .bind(key.hash.clone())
-            .fetch_optional(tx.connection())
-            .await?;
+        // Not for update: the insert that found the row has a shared lock on it, as have all repeats that waited with this one.
+        // Each would wait for the others to let go of theirs, and all but one be killed.
+        let row =
+            sqlx::query("select fingerprint, user_id, response, created_at from requests where key_hash = ?")
+                .bind(key.hash.clone())
+                .fetch_optional(tx.connection())
+                .await?;
         // Swept away between the two statements: rare enough to let the caller repeat it.
         let row = row.ok_or(StoreError::Interrupted)?;
         if rows::time(&row, "created_at")?.plus(KEPT) <= now {
