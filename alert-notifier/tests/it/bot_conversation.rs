@@ -219,6 +219,10 @@ fn without_time(line: &str) -> String {
                 .is_some_and(|last| last.ends_with(',') && last.len() == 4)
             {
                 words.truncate(words.len() - 2);
+                // `al 30 gen`, and `alle 14:30`: an hour from now may be tomorrow.
+                if let Some(preposition) = words.last_mut().filter(|word| *word == "al") {
+                    *preposition = "alle".to_owned();
+                }
             }
             words.push(format!("MOMENT{}", &word[3..]));
         } else if (word.starts_with("ago") || word.starts_with("fa"))
