@@ -23,8 +23,11 @@ lint: ## format, clippy, documentation
 compose: ## check docker-compose.yaml against its own rules
 	deploy/check-compose
 
+# Tests of recorded prices and answers, which are not part of the repository, run where these name their folders.
+REAL_DATA := $(if $(and $(STOCKALERT_MARKET_DATA),$(STOCKALERT_RESPONSES)),,--skip real_data_)
+
 test: install compose lint build ## every check and every test, on private Kafka and MariaDB servers
-	deploy/local/with-servers env -u KAFKA_BOOTSTRAP_SERVERS -u DATABASE_URL cargo test --workspace -- --include-ignored
+	deploy/local/with-servers env -u KAFKA_BOOTSTRAP_SERVERS -u DATABASE_URL cargo test --workspace -- --include-ignored $(REAL_DATA)
 
 e2e: install build ## the whole-system tests alone, with their output
 	deploy/local/with-servers cargo test -p e2e -- --ignored --nocapture

@@ -165,7 +165,7 @@ fn files(folder: &Path) -> Vec<(String, u16)> {
 
 #[tokio::test]
 #[ignore = "needs the recorded answers: set STOCKALERT_RESPONSES to their folder"]
-async fn each_recorded_answer_has_the_outcome_that_is_documented() {
+async fn real_data_answers_have_the_documented_outcomes() {
     let folder = PathBuf::from(std::env::var_os(FOLDER).expect("STOCKALERT_RESPONSES"));
     for (file, status) in files(&folder) {
         let body = std::fs::read(folder.join(&file)).unwrap();
@@ -196,7 +196,7 @@ async fn each_recorded_answer_has_the_outcome_that_is_documented() {
 /// What is heard over websockets: symbol, price and milliseconds of each trade.
 #[tokio::test]
 #[ignore = "needs the recorded answers: set STOCKALERT_RESPONSES to their folder"]
-async fn each_recorded_message_has_the_trades_that_are_in_it() {
+async fn real_data_messages_have_the_trades_that_are_in_them() {
     let folder = PathBuf::from(std::env::var_os(FOLDER).expect("STOCKALERT_RESPONSES"));
     let finnhub = FinnhubWire::new(FinnhubWire::DEFAULT_URL.parse().unwrap(), &KEY.parse().unwrap());
     let binance = BinanceWire::new(BinanceWire::DEFAULT_URL.parse().unwrap());

@@ -1,5 +1,5 @@
 //! Real days, where their files are:
-//! `STOCKALERT_MARKET_DATA=FOLDER cargo test -p data-collector --test it -- --ignored --nocapture real_days`.
+//! `STOCKALERT_MARKET_DATA=FOLDER cargo test -p data-collector --test it -- --ignored --nocapture real_data_`.
 //! Files are CSV as `replay` reads them. What each has to show is known of it, and said here.
 
 use std::collections::{BTreeMap, HashMap};
@@ -72,7 +72,7 @@ fn judge(file: &str) -> Figures {
 
 #[test]
 #[ignore = "needs STOCKALERT_MARKET_DATA, a folder of files that are not part of this repository"]
-fn real_days_raise_no_false_quote_and_true_moves_pass() {
+fn real_data_of_days_raise_no_false_quote_and_true_moves_pass() {
     for calm in [
         "crypto_minute_2017-09.csv",
         "fx_minute_EURUSD.csv",

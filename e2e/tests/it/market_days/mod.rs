@@ -2,7 +2,7 @@
 //! happened alerts exactly those whom the oracle names. Without servers.
 //!
 //! Real days, where their files are: `STOCKALERT_MARKET_DATA=FOLDER cargo test -p e2e --test it -- --ignored --nocapture
-//! market_days`.
+//! real_data_`.
 
 mod generated;
 mod replay;
@@ -49,7 +49,7 @@ fn tell(file: &str, ticker: &str, figures: &Figures) {
 /// As the oracle has it, to the row, with nothing held back.
 #[test]
 #[ignore = "needs STOCKALERT_MARKET_DATA, a folder of files that are not part of this repository"]
-fn calm_real_days_alert_exactly_as_the_oracle_says_also_with_late_and_wrong_prints_among_them() {
+fn real_data_of_calm_days_alert_exactly_as_the_oracle_says_also_with_late_and_wrong_prints_among_them() {
     for file in [
         "crypto_minute_2017-09.csv",
         "fx_minute_EURUSD.csv",
@@ -72,7 +72,7 @@ fn calm_real_days_alert_exactly_as_the_oracle_says_also_with_late_and_wrong_prin
 
 #[test]
 #[ignore = "needs STOCKALERT_MARKET_DATA, a folder of files that are not part of this repository"]
-fn real_splits_and_units_alert_nobody_and_what_moved_alerts_as_the_oracle_says() {
+fn real_data_of_splits_and_units_alert_nobody_and_what_moved_alerts_as_the_oracle_says() {
     let splits = |figures: &Figures| -> Vec<String> {
         let split = |(_, kind): &(usize, Kind)| match kind {
             Kind::Split(split) => split.to_string(),
