@@ -16,8 +16,6 @@ pub struct Fetched {
     pub trading: Trading,
     /// Whether it was traded when the answer was made, as far as the answer says it.
     pub market: Market,
-    /// Whose time the quote bears.
-    pub clock: Clock,
 }
 
 /// Whether a market is open, in the provider's words.
@@ -32,16 +30,6 @@ pub enum Market {
     Extended,
     /// It is closed.
     Closed,
-}
-
-/// Whose time a quote bears.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Clock {
-    /// The provider says when the price was made.
-    #[default]
-    Provider,
-    /// It does not: the quote's time is that at which this price was first seen here. It may be much older.
-    Receipt,
 }
 
 /// A provider's answer to one call for several tickers.

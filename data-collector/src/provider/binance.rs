@@ -23,7 +23,7 @@ use super::http::{Http, Redirects};
 use super::limit::{Limiter, Rate};
 use super::sighting::Sightings;
 use super::symbol::{Asked, Instrument, price_of_text, quote};
-use super::{Answers, Clock, Fetched, Market, Provider, ProviderError};
+use super::{Answers, Fetched, Market, Provider, ProviderError};
 use crate::staleness::Trading;
 
 /// As many as Binance's other endpoints take; an address of 2 KiB.
@@ -207,7 +207,6 @@ fn price_of(ticker: &Ticker, price: &Value, now: Timestamp) -> Result<Fetched, P
         quote: quote(Binance::NAME, ticker, price_of_text(text)?, currency, now, now),
         trading: Trading::Always,
         market: Market::Open,
-        clock: Clock::Receipt,
     })
 }
 
@@ -228,7 +227,7 @@ mod tests {
         let mut answers = read_of(&["LTC-BTC", "BTC-USD", "BTC-USDT", "NOPE-BTC"], body).unwrap();
         let mut take = |name: &str| -> Result<(String, String), ProviderError> {
             let fetched = answers.take(&name.parse().unwrap())?;
-            assert_eq!((fetched.clock, fetched.quote.event_time), (Clock::Receipt, NOW));
+            assert_eq!(fetched.quote.event_time, NOW);
             Ok((fetched.quote.price.to_string(), fetched.quote.currency))
         };
         let text = |price: &str, currency: &str| Ok((price.to_owned(), currency.to_owned()));

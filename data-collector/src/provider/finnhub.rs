@@ -20,7 +20,7 @@ use super::error::{bad, cut, no_price};
 use super::http::{ApiKey, Http, Redirects};
 use super::limit::{Limiter, Rate};
 use super::symbol::{Instrument, moment_of_seconds, quote};
-use super::{Answers, Clock, Fetched, Market, Provider, ProviderError};
+use super::{Answers, Fetched, Market, Provider, ProviderError};
 use crate::staleness::Trading;
 
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-finnhub-token");
@@ -149,7 +149,6 @@ fn read(ticker: &Ticker, body: &[u8], now: Timestamp) -> Result<Fetched, Provide
         quote: quote(Finnhub::NAME, ticker, price, currency, event_time, now),
         trading,
         market,
-        clock: Clock::Provider,
     })
 }
 

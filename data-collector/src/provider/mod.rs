@@ -20,7 +20,7 @@ pub mod synthetic;
 pub mod twelvedata;
 pub mod yahoo;
 
-pub use answer::{Answers, Clock, Fetched, Market};
+pub use answer::{Answers, Fetched, Market};
 pub use error::{Disposition, ProviderError};
 pub use http::{ApiKey, ParseApiKeyError};
 pub use symbol::Instrument;

@@ -48,7 +48,7 @@ impl Sightings {
 mod tests {
     use super::*;
     use crate::provider::symbol::quote;
-    use crate::provider::{Clock, Fetched, Market};
+    use crate::provider::{Fetched, Market};
     use crate::staleness::Trading;
 
     fn dated(seen: &Sightings, ticker: &str, price: &str, minute: i64) -> i64 {
@@ -58,7 +58,6 @@ mod tests {
             quote: quote("test", &ticker, price.parse().unwrap(), "", at, at),
             trading: Trading::Unknown,
             market: Market::Unknown,
-            clock: Clock::Receipt,
         };
         let mut answers: Answers = [(ticker.clone(), Ok(fetched))].into_iter().collect();
         seen.date(&mut answers);

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use super::error::bad;
-use super::{Answers, Clock, Fetched, Market, Provider, ProviderError};
+use super::{Answers, Fetched, Market, Provider, ProviderError};
 use crate::staleness::Trading;
 
 /// Standard deviation of one step, as a part of the price.
@@ -167,7 +167,6 @@ impl Provider for Synthetic {
                 quote: trade,
                 trading: Trading::Always,
                 market: Market::Open,
-                clock: Clock::Provider,
             })
         };
         let answers = tickers.iter().map(|ticker| (ticker.clone(), answer(ticker)));

@@ -19,7 +19,7 @@ use super::http::{ApiKey, Http, Redirects, failure_of};
 use super::limit::{Limiter, Rate};
 use super::sighting::Sightings;
 use super::symbol::{Asked, Instrument, price_of_text, quote};
-use super::{Answers, Clock, Fetched, Market, Provider, ProviderError};
+use super::{Answers, Fetched, Market, Provider, ProviderError};
 use crate::staleness::Trading;
 
 /// Most symbols of a call, whatever the plan.
@@ -245,7 +245,6 @@ fn price_of(ticker: &Ticker, object: &Map<String, Value>, now: Timestamp) -> Res
         quote: quote(TwelveData::NAME, ticker, price, currency, now, now),
         trading,
         market,
-        clock: Clock::Receipt,
     })
 }
 
@@ -266,11 +265,7 @@ mod tests {
 
     fn take(answers: &mut Answers, name: &str) -> Result<(String, String), ProviderError> {
         let fetched = answers.take(&name.parse().unwrap())?;
-        assert_eq!(
-            (fetched.clock, fetched.quote.event_time),
-            (Clock::Receipt, NOW),
-            "it has no time of its own"
-        );
+        assert_eq!(fetched.quote.event_time, NOW, "it has no time of its own");
         Ok((fetched.quote.price.to_string(), fetched.quote.currency))
     }
 

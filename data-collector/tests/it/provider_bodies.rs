@@ -8,7 +8,7 @@ use data_collector::provider::finnhub::Finnhub;
 use data_collector::provider::live::{BinanceWire, FinnhubWire, Frame, Wire};
 use data_collector::provider::twelvedata::TwelveData;
 use data_collector::provider::yahoo::{Chart, Quotes};
-use data_collector::provider::{Clock, Fetched, Provider, ProviderError};
+use data_collector::provider::{Fetched, Provider, ProviderError};
 
 use crate::provider_stub::{KEY, Reply, Server, session};
 
@@ -140,9 +140,11 @@ fn provider(file: &str, server: &Server) -> Box<dyn Provider> {
 fn text_of(fetched: &Fetched) -> String {
     let quote = &fetched.quote;
     let text = format!("{} {}", quote.currency, quote.price);
-    match fetched.clock {
-        Clock::Provider => format!("{text} {}", quote.event_time.as_micros() / 1_000_000),
-        Clock::Receipt => text,
+    if quote.event_time == quote.ingest_time {
+        // The answer has no time of its own.
+        text
+    } else {
+        format!("{text} {}", quote.event_time.as_micros() / 1_000_000)
     }
 }
 

@@ -31,7 +31,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::error::no_price;
 use super::symbol::quote;
-use super::{Answers, Clock, Fetched, Market, Provider, ProviderError};
+use super::{Answers, Fetched, Market, Provider, ProviderError};
 use crate::staleness::Trading;
 
 /// Asking costs nothing but a look into memory.
@@ -142,7 +142,6 @@ impl Live {
             quote,
             trading,
             market,
-            clock: Clock::Provider,
         }
     }
 }

@@ -84,12 +84,6 @@ impl Sources {
         limiters.for_each(|limiter| limiter.share(part, whole));
     }
 
-    /// All of them, in order.
-    #[must_use]
-    pub fn all(&self) -> &[Source] {
-        &self.0
-    }
-
     /// The latest price of `ticker`, from the first that has one.
     ///
     /// # Errors
@@ -169,18 +163,6 @@ impl Source {
             queue,
             _work: AbortOnDropHandle::new(tokio::spawn(caller.run(requests))),
         }
-    }
-
-    /// The provider.
-    #[must_use]
-    pub fn provider(&self) -> &dyn Provider {
-        &*self.provider
-    }
-
-    /// Its breaker.
-    #[must_use]
-    pub fn breaker(&self) -> &Arc<Breaker> {
-        &self.breaker
     }
 
     /// Waits for company, for the provider's limit, and for the answer. Dropped before its call went out, it is not asked for.

@@ -10,7 +10,7 @@ use super::*;
 use crate::breaker::State;
 use crate::provider::limit::{Limiter, Rate};
 use crate::provider::symbol::quote;
-use crate::provider::{Answers, Clock, Market};
+use crate::provider::{Answers, Market};
 use crate::staleness::Trading;
 
 const SIZE: usize = 10;
@@ -66,7 +66,6 @@ impl Provider for Fake {
                 quote: quote(self.name, ticker, price, "", now, now),
                 trading: Trading::Always,
                 market: Market::Open,
-                clock: Clock::Provider,
             };
             (ticker.clone(), Ok(fetched))
         };
@@ -196,7 +195,7 @@ async fn while_the_first_is_left_alone_the_next_serves() {
         assert_eq!(source_of(&sources, "A1").await, Ok("second".into()));
     }
     assert_eq!(sizes(&calls), [1], "its breaker opened at once");
-    assert_eq!(sources.all()[0].breaker().state(), State::Open);
+    assert_eq!(sources.0[0].breaker.state(), State::Open);
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use crate::provider::answer::one_by_one;
 use crate::provider::error::{bad, no_price};
 use crate::provider::http::{Http, Redirects};
 use crate::provider::limit::{Limiter, Rate};
-use crate::provider::{Answers, Clock, Fetched, Market, Provider, ProviderError};
+use crate::provider::{Answers, Fetched, Market, Provider, ProviderError};
 use crate::staleness::Trading;
 
 /// Prices from Yahoo's chart endpoint, one ticker a call.
@@ -150,6 +150,5 @@ fn read(ticker: &Ticker, body: &[u8], now: Timestamp) -> Result<Fetched, Provide
         quote: meta.meta.quote(ticker, now)?,
         trading,
         market,
-        clock: Clock::Provider,
     })
 }

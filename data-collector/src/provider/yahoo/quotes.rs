@@ -19,7 +19,7 @@ use crate::provider::error::{bad, no_price};
 use crate::provider::http::{Http, Redirects};
 use crate::provider::limit::{Limiter, Rate};
 use crate::provider::symbol::Asked;
-use crate::provider::{Answers, Clock, Fetched, Market, Provider, ProviderError};
+use crate::provider::{Answers, Fetched, Market, Provider, ProviderError};
 use crate::staleness::Trading;
 
 /// Of the longest tickers, an address of 4 KiB.
@@ -173,7 +173,6 @@ fn read_item(ticker: &Ticker, item: Value, now: Timestamp) -> Result<Fetched, Pr
         quote: item.meta.quote(ticker, now)?,
         trading,
         market,
-        clock: Clock::Provider,
     })
 }
 
@@ -224,7 +223,7 @@ mod tests {
             ("GBp", Market::Open)
         );
         let coin = take("BTC-USD").unwrap();
-        assert_eq!((coin.trading, coin.clock), (Trading::Always, Clock::Provider));
+        assert_eq!(coin.trading, Trading::Always);
         assert_eq!(take("NOPE"), Err(ProviderError::UnknownSymbol));
     }
 

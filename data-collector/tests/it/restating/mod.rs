@@ -14,7 +14,7 @@ use data_collector::breaker::{Breaker, Settings};
 use data_collector::feed::Feed;
 use data_collector::poll::{Pace, Poller, TickerState};
 use data_collector::provider::source::{Source, Sources};
-use data_collector::provider::{Answers, Clock, Fetched, Market, Provider, ProviderError};
+use data_collector::provider::{Answers, Fetched, Market, Provider, ProviderError};
 use data_collector::publish::Publisher;
 use data_collector::staleness::Trading;
 use futures::FutureExt as _;
@@ -81,7 +81,6 @@ impl Provider for Voice {
                 quote,
                 trading: Trading::Unknown,
                 market: Market::Unknown,
-                clock: Clock::Provider,
             };
             (ticker.clone(), Ok(fetched))
         });
