@@ -24,6 +24,7 @@ pub(crate) fn user(user: &User) -> v1::User {
             .reminder_interval
             .map(cqrs::domain::ReminderInterval::as_secs),
         create_time: Some(timestamp(user.created_at)),
+        ..Default::default()
     }
 }
 
@@ -41,6 +42,7 @@ pub(crate) fn rule(rule: &Rule, hold: Option<&Restatement>) -> v1::Rule {
         create_time: Some(timestamp(rule.created_at)),
         update_time: Some(timestamp(rule.updated_at)),
         hold: hold.map(restating),
+        ..Default::default()
     }
 }
 
@@ -139,5 +141,6 @@ pub(crate) fn alert(alert: &Alert) -> v1::Alert {
         quote_time: Some(timestamp(alert.quote_time)),
         raise_time: Some(timestamp(alert.raised_at)),
         already_outside: alert.already_outside,
+        currency: alert.currency.clone(),
     }
 }

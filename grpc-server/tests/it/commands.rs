@@ -29,6 +29,7 @@ async fn list(app: &App, caller: &Caller, page_size: i32, page_token: String) ->
     let request = v1::ListRulesRequest {
         page_size,
         page_token,
+        ..Default::default()
     };
     app.rules()
         .list_rules(caller.asks(request))
@@ -304,6 +305,7 @@ async fn a_repeated_command_has_one_effect_and_one_answer(database: Database) {
     let create = v1::CreateRuleRequest {
         rule: Some(some_rule()),
         request_id: "create-1".into(),
+        ..Default::default()
     };
     let first = app
         .rules()
@@ -325,6 +327,7 @@ async fn a_repeated_command_has_one_effect_and_one_answer(database: Database) {
     let delete = v1::DeleteRuleRequest {
         rule_id: first.rule.unwrap().id,
         request_id: "delete-1".into(),
+        ..Default::default()
     };
     app.rules()
         .delete_rule(caller.asks(delete.clone()))

@@ -17,6 +17,7 @@ pub(super) async fn add(session: &Session, rule: v1::NewRule) -> Result<(), Fail
     let request = v1::CreateRuleRequest {
         rule: Some(rule),
         request_id: request_id(),
+        validate_only: false,
     };
     let answer = connection.idempotent(|| {
         let (mut rules, request) = (connection.rules(), request.clone());
@@ -70,6 +71,7 @@ fn edit_request(args: RuleEditArgs) -> Result<v1::UpdateRuleRequest, Failure> {
         rule: Some(rule),
         update_mask: Some(prost_types::FieldMask { paths }),
         request_id: request_id(),
+        validate_only: false,
     })
 }
 
@@ -78,6 +80,7 @@ pub(super) async fn delete(session: &Session, rule_id: String) -> Result<(), Fai
     let request = v1::DeleteRuleRequest {
         rule_id: rule_id.clone(),
         request_id: request_id(),
+        etag: String::new(),
     };
     let answer = connection.idempotent(|| {
         let (mut rules, request) = (connection.rules(), request.clone());
@@ -115,6 +118,7 @@ pub(super) async fn all(connection: &Connection) -> Result<Vec<view::Rule>, toni
         let request = v1::ListRulesRequest {
             page_size: PAGE_SIZE,
             page_token,
+            ..Default::default()
         };
         let page = connection.rules().list_rules(request).await?.into_inner();
         rules.extend(page.rules.into_iter().map(view::Rule::from));

@@ -121,6 +121,7 @@ pub(super) async fn settings(
             user: Some(user),
             update_mask: Some(prost_types::FieldMask { paths }),
             request_id: request_id(),
+            validate_only: false,
         };
         let answer = connection.idempotent(|| {
             let (mut users, request) = (connection.users(), request.clone());

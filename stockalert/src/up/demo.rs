@@ -74,6 +74,7 @@ pub(super) async fn register(server: &str) -> Result<DemoUser, Failure> {
             paths: vec!["reminder_interval_seconds".to_owned()],
         }),
         request_id: uuid::Uuid::new_v4().to_string(),
+        validate_only: false,
     };
     let updated = connection.idempotent(|| {
         let (mut users, request) = (connection.users(), request.clone());

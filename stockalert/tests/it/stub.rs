@@ -151,7 +151,7 @@ pub(crate) fn rule(number: usize, new: v1::NewRule) -> v1::Rule {
         version: 1,
         create_time: Some(TIME),
         update_time: Some(TIME),
-        hold: None,
+        ..Default::default()
     }
 }
 
@@ -171,6 +171,7 @@ pub(crate) fn alert(number: i32, side: v1::Side) -> v1::Alert {
             nanos: 0,
         }),
         already_outside: false,
+        currency: String::new(),
     }
 }
 

@@ -54,6 +54,7 @@ async fn reads_and_deletions_of_rules_refuse_bad_and_unknown_ids() {
     let delete = v1::DeleteRuleRequest {
         rule_id: String::new(),
         request_id: "ü".into(),
+        ..Default::default()
     };
     assert_invalid(
         scene.app.rules().delete_rule(scene.caller.asks(delete)).await,

@@ -28,6 +28,7 @@ async fn a_request_id_with_another_body_is_refused() {
     let create = v1::CreateRuleRequest {
         rule: Some(some_rule()),
         request_id: request_id.clone(),
+        ..Default::default()
     };
     let created = scene
         .create(create.clone())
@@ -74,6 +75,7 @@ async fn a_request_id_with_another_body_is_refused() {
         }),
         update_mask: mask(&["paused"]),
         request_id: request_id.clone(),
+        ..Default::default()
     };
     reused(refused(
         scene.app.rules().update_rule(scene.caller.asks(update)).await,
@@ -81,6 +83,7 @@ async fn a_request_id_with_another_body_is_refused() {
     let delete = v1::DeleteRuleRequest {
         rule_id: created.id.clone(),
         request_id: request_id.clone(),
+        ..Default::default()
     };
     reused(refused(
         scene.app.rules().delete_rule(scene.caller.asks(delete)).await,
@@ -93,6 +96,7 @@ async fn a_request_id_with_another_body_is_refused() {
         user: Some(user),
         update_mask: mask(&["reminder_interval_seconds"]),
         request_id,
+        ..Default::default()
     };
     reused(refused(
         scene.app.users().update_user(scene.caller.asks(update)).await,

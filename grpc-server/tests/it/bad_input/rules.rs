@@ -27,6 +27,7 @@ async fn create_rule_refuses_every_rule_that_makes_no_sense() {
             .create(v1::CreateRuleRequest {
                 rule: Some(some_rule()),
                 request_id,
+                ..Default::default()
             })
             .await;
         assert_invalid(result, &["request_id"], "request_id");
