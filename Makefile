@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build lint compose test e2e bench stack clean-local tools install
+.PHONY: help run build docs lint compose test e2e bench stack clean-local tools install
 
 BINARIES := $(CURDIR)/target/debug
 # The tests that start the programs themselves find them here.
@@ -19,6 +19,9 @@ lint: ## format, clippy, documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --workspace
+
+docs: ## write docs/api.md anew, from the .proto files
+	cargo run -q -p proto --bin api-reference -- docs/api.md
 
 compose: ## check docker-compose.yaml against its own rules
 	deploy/check-compose

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+pub mod reference;
+
 /// Package `stockalert.v1`: the API's services and messages, and the Kafka records.
 #[allow(
     missing_debug_implementations,
