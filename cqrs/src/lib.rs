@@ -27,5 +27,5 @@ pub use ledger::{
     OpenEpisode, Outcome, Pace, Recipient, Restated, Resumed, reasons,
 };
 pub use outbox::{Outbox, OutboxEntry};
-pub use queries::{AlertView, Average, AverageRange, Breach, Page, PricePoint, Queries};
+pub use queries::{AlertFeed, AlertView, Average, AverageRange, Breach, NumberedAlert, Page, PricePoint, Queries};
 pub use store::{Store, StoreSettings};

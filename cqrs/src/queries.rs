@@ -1,3 +1,4 @@
+mod alert_feed;
 mod feeds;
 mod prices;
 mod restatements;
@@ -18,6 +19,7 @@ use crate::domain::{
 use crate::rows::{self, QUOTE_COLUMNS, RULE_COLUMNS, USER_COLUMNS};
 use crate::{Caller, Store, StoreError, dialect};
 
+pub use alert_feed::{AlertFeed, NumberedAlert};
 pub use prices::{Breach, PricePoint};
 
 /// One page of a list.

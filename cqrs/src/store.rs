@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Executor as _};
 
 use crate::dialect::Dialect;
-use crate::{Commands, Leases, Ledger, Limits, Outbox, Queries, QuoteHistory, StoreError};
+use crate::{AlertFeed, Commands, Leases, Ledger, Limits, Outbox, Queries, QuoteHistory, StoreError};
 
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrator = sqlx::migrate!("../db/migrations");
@@ -136,6 +136,12 @@ impl Store {
     #[must_use]
     pub fn queries(&self) -> Queries {
         Queries::new(self.clone())
+    }
+
+    /// Users' alerts, for readers that go on where they were.
+    #[must_use]
+    pub fn alert_feed(&self) -> AlertFeed {
+        AlertFeed::new(self.clone())
     }
 
     /// What the relay publishes.

@@ -30,6 +30,7 @@ macro_rules! on_both_databases {
     };
 }
 
+mod alert_feed;
 mod chats;
 mod history;
 mod leases;
