@@ -1,11 +1,13 @@
 use cqrs::domain::RuleId;
 use proto::v1;
 use proto::v1::alert_service_server::AlertService;
+use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
 use crate::api::Api;
 use crate::guard::caller_of;
 use crate::status::{of_store, rule_not_found};
+use crate::streams::watch_alerts;
 use crate::wire::{self, Fields};
 
 #[tonic::async_trait]
@@ -45,5 +47,12 @@ impl AlertService for Api {
             alerts: alerts.items.iter().map(wire::alert).collect(),
             next_page_token: alerts.next.unwrap_or_default(),
         }))
+    }
+
+    async fn watch_alerts(
+        &self,
+        request: Request<v1::WatchAlertsRequest>,
+    ) -> Result<Response<BoxStream<v1::WatchAlertsResponse>>, Status> {
+        watch_alerts(&self.streams, request).await
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tonic::Status;
 
 use crate::status::of_store;
+use crate::streams::Streams;
 use crate::wire;
 
 /// Implements every service of the API. Cheap to clone.
@@ -18,6 +19,7 @@ pub(crate) struct Api {
     pub(crate) queries: Queries,
     /// Wakes the relay when a command has put something into the outbox.
     pub(crate) outbox_filled: Arc<Notify>,
+    pub(crate) streams: Streams,
 }
 
 impl Api {

@@ -1,15 +1,25 @@
 #![doc = include_str!("../README.md")]
 
+mod access;
 mod alerts;
 mod api;
+mod connections;
 mod guard;
 mod health;
+mod held;
+mod operator;
+mod proxies;
 mod quotes;
+mod rates;
 mod relay;
 mod rules;
+mod security;
 mod server;
+mod slots;
 mod status;
+mod streams;
 mod system;
+mod tls;
 mod users;
 mod wire;
 
@@ -21,7 +31,10 @@ use service::Context;
 use service::config::{DatabaseArgs, KafkaArgs};
 use tokio::net::TcpListener;
 
+pub use operator::OperatorToken;
+pub use proxies::TrustedProxies;
 pub use relay::LEASE;
+pub use security::SecurityArgs;
 pub use server::serve;
 pub use status::ERROR_DOMAIN;
 
@@ -32,6 +45,9 @@ pub const MAX_REQUEST_BYTES: usize = 2 * 1024 * 1024;
 /// Most requests in hand over all connections; more are refused at once, because waiting behind so many would take
 /// longer than a caller waits.
 pub const MAX_REQUESTS_IN_HAND: usize = 512;
+
+/// Most requests of one caller in hand: a user, or the address of those who are not known yet. One can't take all places.
+pub const MAX_REQUESTS_OF_ONE: usize = 128;
 
 /// How long a request may take: longer than a database's failover pause, shorter than people's patience.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -58,6 +74,8 @@ pub struct Config {
     /// Most rules in all; none: no limit. Set by `stockalert up`, whose log holds no more.
     #[arg(skip)]
     pub rules_in_all: Option<u32>,
+    #[command(flatten)]
+    pub security: SecurityArgs,
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
@@ -71,6 +89,8 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
 /// If the address can't be bound, the database can't be reached at start, the topics are not as they must be, or the
 /// server or the relay fails for good.
 pub async fn run(config: Config, context: Context) -> anyhow::Result<()> {
+    // A file that can't be used ends the start before the port is taken.
+    tls::of(&config.security)?;
     let listen = config.grpc_listen;
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("GRPC_LISTEN={listen} can't be bound; choose a free port of this machine")

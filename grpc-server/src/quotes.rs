@@ -1,11 +1,13 @@
 use cqrs::domain::{Ticker, Timestamp};
 use proto::v1;
 use proto::v1::quote_service_server::QuoteService;
+use tonic::codegen::BoxStream;
 use tonic::{Code, Request, Response, Status};
 
 use crate::api::Api;
 use crate::guard::caller_of;
 use crate::status::{field_refusal, of_store};
+use crate::streams::watch_quotes;
 use crate::wire::{self, Fields};
 
 #[tonic::async_trait]
@@ -51,6 +53,13 @@ impl QuoteService for Api {
             first_time: Some(wire::timestamp(average.first)),
             last_time: Some(wire::timestamp(average.last)),
         }))
+    }
+
+    async fn watch_quotes(
+        &self,
+        request: Request<v1::WatchQuotesRequest>,
+    ) -> Result<Response<BoxStream<v1::WatchQuotesResponse>>, Status> {
+        watch_quotes(&self.streams, request).await
     }
 }
 

@@ -15,11 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use crate::api::Api;
+use crate::connections::Connections;
 use crate::guard::GuardLayer;
-use crate::{Config, MAX_REQUEST_BYTES, health, relay};
+use crate::streams::Streams;
+use crate::{Config, MAX_REQUEST_BYTES, health, relay, tls};
 
 /// Most streams of one connection; more wait on the client's side.
 const MAX_STREAMS: u32 = 200;
@@ -31,6 +32,15 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of a request's headers: a token and what proxies add.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
+/// Most streams that were reset before they were looked at, and that the server reset for what is wrong with them: who has
+/// more of them is told to go away (CVE-2023-44487, CVE-2025-8671).
+const MAX_RESETS: usize = 20;
+const MAX_RESETS_OF_OURS: usize = 64;
+
+/// How much of the requests a connection may send before it is read: what one client can make the server hold.
+const WINDOW_OF_STREAM: u32 = 256 * 1024;
+const WINDOW_OF_CONNECTION: u32 = 512 * 1024;
+
 /// How long requests in hand may take to finish when the process ends; streams are cut then.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -39,6 +49,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// As `run`.
 pub async fn serve(listener: TcpListener, config: Config, context: Context) -> anyhow::Result<()> {
+    let tls = tls::of(&config.security)?;
     let database = context.health.component("database");
     let relay_health = context.health.component("outbox relay");
     let store = Store::open(&config.database.store_settings()).await?;
@@ -67,19 +78,29 @@ pub async fn serve(listener: TcpListener, config: Config, context: Context) -> a
         commands,
         queries: store.queries(),
         outbox_filled,
+        streams: Streams::start(&store, context.shutdown.child_token()),
     };
     let routes = routes(&api)?.add_service(health_service);
     let address = listener.local_addr().context("the listener has no address")?;
-    tracing::info!(listen = %address, "serving gRPC");
-    let server = Server::builder()
+    tracing::info!(listen = %address, tls = tls.is_some(), "serving gRPC");
+    let guard = GuardLayer::new(store.queries(), config.security.clone(), context.shutdown.child_token())?;
+    let mut builder = Server::builder();
+    if let Some(tls) = tls {
+        builder = builder.tls_config(tls).context("TLS can't be set up")?;
+    }
+    let server = builder
         .max_concurrent_streams(MAX_STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .layer(GuardLayer::new(store.queries()))
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
+        .http2_max_local_error_reset_streams(Some(MAX_RESETS_OF_OURS))
+        .initial_stream_window_size(WINDOW_OF_STREAM)
+        .initial_connection_window_size(WINDOW_OF_CONNECTION)
+        .layer(guard)
         .add_routes(routes)
         .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            Connections::new(listener, &config.security),
             context.shutdown.clone().cancelled_owned(),
         );
     let serving = async {
