@@ -104,6 +104,12 @@ pub enum CommandError {
     /// The same request id came with another body before.
     #[error("this request_id was used for another request in the last 24 hours; make a new one")]
     RequestIdReused,
+    /// It is not any more as the caller saw it.
+    #[error("the {what} was changed since its etag was read; read it again and decide anew")]
+    Changed {
+        /// "rule" or "user".
+        what: &'static str,
+    },
     /// The one-time token is unknown, used or expired.
     #[error("this link was used before, has expired or never existed; ask for a new one")]
     LinkInvalid,

@@ -34,6 +34,7 @@ pub use message::{
 };
 pub(crate) use reminders::reschedule as reschedule_reminders;
 pub(crate) use resume::resume_in;
+pub(crate) use rows::{DELIVERY_COLUMNS, delivery};
 
 /// One record of the alerts topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +73,19 @@ pub enum DeliveryStatus {
     Undeliverable,
     /// There is no more reason to send it.
     Superseded,
+}
+
+impl DeliveryStatus {
+    /// As stored.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Sending => "sending",
+            Self::Sent => "sent",
+            Self::Undeliverable => "undeliverable",
+            Self::Superseded => "superseded",
+        }
+    }
 }
 
 /// What a look at due episodes did, to be counted.

@@ -16,7 +16,7 @@ mod transaction;
 
 pub use commands::{
     Caller, Commands, HoldAnswer, Idempotency, IssuedLink, Limits, Linked, Registration, Released, RuleEdit,
-    UserEdit,
+    RuleRefusal, UserEdit,
 };
 pub use error::{CommandError, StoreError};
 pub use history::QuoteHistory;
@@ -27,5 +27,8 @@ pub use ledger::{
     OpenEpisode, Outcome, Pace, Recipient, Restated, Resumed, reasons,
 };
 pub use outbox::{Outbox, OutboxEntry};
-pub use queries::{AlertFeed, AlertView, Average, AverageRange, Breach, NumberedAlert, Page, PricePoint, Queries};
+pub use queries::{
+    AlertFeed, AlertView, Average, AverageRange, Breach, DeliveryFilter, ListedDelivery, NumberedAlert, OpenRange, Page,
+    Preview, PricePoint, Queries, RuleFilter,
+};
 pub use store::{Store, StoreSettings};

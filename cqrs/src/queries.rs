@@ -1,7 +1,10 @@
 mod alert_feed;
+mod deliveries;
 mod feeds;
 mod prices;
+mod preview;
 mod restatements;
+mod rules;
 
 use std::time::Duration;
 
@@ -20,7 +23,10 @@ use crate::rows::{self, QUOTE_COLUMNS, RULE_COLUMNS, USER_COLUMNS};
 use crate::{Caller, Store, StoreError, dialect};
 
 pub use alert_feed::{AlertFeed, NumberedAlert};
+pub use deliveries::{DeliveryFilter, ListedDelivery};
+pub use preview::Preview;
 pub use prices::{Breach, PricePoint};
+pub use rules::{OpenRange, RuleFilter};
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,20 +68,37 @@ pub struct Average {
 #[derive(Debug, Clone)]
 pub struct Queries {
     store: Store,
+    api_token_lifetime: Option<Duration>,
 }
 
 impl Queries {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store }
+        Self {
+            store,
+            api_token_lifetime: None,
+        }
     }
 
-    /// Whose API token this is. Read from the write server: a revoked token must stop at once.
+    /// The same queries where API tokens work no longer than this after they were made. `None`: as long as they stand.
+    #[must_use]
+    pub fn with_api_token_lifetime(self, api_token_lifetime: Option<Duration>) -> Self {
+        Self {
+            api_token_lifetime,
+            ..self
+        }
+    }
+
+    /// Whose API token this is, if it is not too old. Read from the write server: a revoked token must stop at once.
     ///
     /// # Errors
     /// If the store fails.
     pub async fn authenticate(&self, token: &TokenHash) -> Result<Option<Caller>, StoreError> {
-        let row = sqlx::query("select user_id from api_tokens where token_hash = ?")
+        let oldest = self
+            .api_token_lifetime
+            .map_or(Timestamp::EPOCH, |lifetime| Timestamp::now().minus(lifetime));
+        let row = sqlx::query("select user_id from api_tokens where token_hash = ? and created_at > ?")
             .bind(token.as_str().to_owned())
+            .bind(oldest.as_micros())
             .fetch_optional(self.store.primary())
             .await?;
         row.map(|row| rows::text::<UserId>(&row, "api_tokens", "user_id").map(Caller))
@@ -147,16 +170,7 @@ impl Queries {
         page: Option<&str>,
         limit: u32,
     ) -> Result<Page<Rule>, StoreError> {
-        let mut select =
-            QueryBuilder::<Any>::new(format!("select {RULE_COLUMNS} from rules where user_id = "));
-        select.push_bind(caller.0.to_string());
-        if let Some(token) = page {
-            let RulesAfter { after } = read_token(token)?;
-            select.push(" and id > ").push_bind(after.to_string());
-        }
-        select.push(" order by id limit ").push_bind(i64::from(limit) + 1);
-        let found = select.build().fetch_all(&self.store.read).await?;
-        page_of(&found, limit, rows::rule, |rule| RulesAfter { after: rule.id })
+        self.find_rules(caller, &RuleFilter::default(), page, limit).await
     }
 
     /// The caller's alerts (only `rule`'s, if given), newest first by raise time, at most `limit` on a page.
@@ -297,13 +311,6 @@ fn alert(row: &AnyRow) -> Result<Alert, StoreError> {
         raised_at: rows::time(row, "raised_at")?,
         already_outside: rows::flag(row, "already_outside")?,
     })
-}
-
-/// Key of the last rule of a page.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RulesAfter {
-    after: RuleId,
 }
 
 /// Key of the last alert of a page.

@@ -31,6 +31,15 @@ impl Tx {
     }
 }
 
+/// What becomes of a transaction whose work returned `Ok`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It is kept.
+    Commits,
+    /// It was only to be seen whether it could be done.
+    RollsBack,
+}
+
 /// An error of a transaction's work: the store's, or wrapping the store's.
 pub(crate) trait TransactionError: From<StoreError> + Send + 'static {
     /// The store's error, if it is one.
@@ -68,11 +77,24 @@ impl Store {
         E: TransactionError,
         F: for<'t> Fn(&'t mut Tx) -> TxFuture<'t, T, E> + Send + Sync + 'static,
     {
+        self.transaction_that(Ending::Commits, work).await
+    }
+
+    /// As [`Self::transaction`], and it ends as told.
+    ///
+    /// # Errors
+    /// As [`Self::transaction`].
+    pub(crate) async fn transaction_that<T, E, F>(&self, ending: Ending, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: TransactionError,
+        F: for<'t> Fn(&'t mut Tx) -> TxFuture<'t, T, E> + Send + Sync + 'static,
+    {
         let store = self.clone();
         let task = async move {
             let mut attempt = 1;
             loop {
-                match store.attempt(&work).await {
+                match store.attempt(ending, &work).await {
                     Err(error) if attempt < ATTEMPTS && store.is_conflict(&error) => {
                         tokio::time::sleep(pause(attempt)).await;
                         attempt += 1;
@@ -86,7 +108,7 @@ impl Store {
             .map_err(|_| StoreError::Interrupted)?
     }
 
-    async fn attempt<T, E, F>(&self, work: &F) -> Result<T, E>
+    async fn attempt<T, E, F>(&self, ending: Ending, work: &F) -> Result<T, E>
     where
         E: TransactionError,
         F: for<'t> Fn(&'t mut Tx) -> TxFuture<'t, T, E>,
@@ -98,6 +120,10 @@ impl Store {
             dialect: self.dialect,
         };
         match work(&mut tx).await {
+            Ok(value) if ending == Ending::RollsBack => {
+                tx.inner.rollback().await.map_err(StoreError::from)?;
+                Ok(value)
+            }
             Ok(value) => {
                 tx.inner.commit().await.map_err(StoreError::from)?;
                 Ok(value)

@@ -103,6 +103,10 @@ pub(crate) struct FieldNames {
     pub(crate) email: &'static str,
     /// Path of the rule's id.
     pub(crate) rule_id: &'static str,
+    /// Path of the etag.
+    pub(crate) etag: &'static str,
+    /// Path of the end of a snooze.
+    pub(crate) snooze: &'static str,
     /// Path of the low threshold.
     pub(crate) low: &'static str,
     /// Path of the expiry time.
@@ -114,6 +118,8 @@ impl FieldNames {
     pub(crate) const PLAIN: Self = Self {
         email: "email",
         rule_id: "rule_id",
+        etag: "etag",
+        snooze: "snooze",
         low: "rule.low",
         expire_time: "rule.expire_time",
     };
@@ -147,11 +153,16 @@ pub(crate) fn of_command(error: CommandError, fields: FieldNames) -> Status {
         CommandError::RequestIdReused => {
             field_refusal(Code::AlreadyExists, "REQUEST_ID_REUSED", "request_id", message)
         }
+        CommandError::Changed { .. } => field_refusal(Code::Aborted, "CHANGED", fields.etag, message),
         CommandError::LinkInvalid => refusal(Code::NotFound, "LINK_INVALID", message),
         CommandError::PrivateChatsOnly => refusal(Code::InvalidArgument, "PRIVATE_CHATS_ONLY", message),
-        CommandError::RuleInRange { .. } => refusal(Code::FailedPrecondition, "RULE_IN_RANGE", message),
+        CommandError::RuleInRange { .. } => {
+            field_refusal(Code::FailedPrecondition, "RULE_IN_RANGE", fields.snooze, message)
+        }
         CommandError::RestatedAgain { .. } => refusal(Code::FailedPrecondition, "RESTATED_AGAIN", message),
-        CommandError::SnoozeInPast { .. } => refusal(Code::InvalidArgument, "SNOOZE_IN_PAST", message),
+        CommandError::SnoozeInPast { .. } => {
+            field_refusal(Code::InvalidArgument, "INVALID_FIELDS", fields.snooze, message)
+        }
         CommandError::UnknownTicker(_) => refusal(Code::NotFound, "UNKNOWN_TICKER", message),
         CommandError::Store(error) => of_store(&error),
     }

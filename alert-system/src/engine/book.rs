@@ -2,10 +2,9 @@ use cqrs::domain::{Side, Timestamp};
 
 use super::chunked::Chunked;
 use super::entry::{Entry, Reason, Standing};
-use super::evaluate::{RearmMargin, side_after};
 use super::ladder::{Ladder, Rung};
 use super::waiting::{Asleep, Loose};
-use super::{Tick, Transition};
+use super::{RearmMargin, Tick, Transition, side_after};
 
 /// The active rules of one ticker, each in the place where the quote that changes its side will find it.
 #[derive(Debug, Default)]

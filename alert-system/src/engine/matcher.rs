@@ -3,7 +3,7 @@ use cqrs::domain::{Alert, AlertPosition, Price, RuleId, RuleSnapshot, Side, Tick
 use super::book::{Band, Book};
 use super::chunked::Chunked;
 use super::entry::{Entry, Standing};
-use super::evaluate::RearmMargin;
+use super::RearmMargin;
 use super::names::Names;
 use super::sharded::Sharded;
 use std::hash::BuildHasher as _;

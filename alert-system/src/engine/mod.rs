@@ -3,7 +3,6 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `evaluate` | when a rule changes sides: the definition |
 //! | `matcher` | `Engine`: rules by id, quotes by ticker, transitions |
 //! | `book` | one ticker's rules, each in the place where the quote that changes its side finds it |
 //! | `ladder` | sorted thresholds with a cursor: almost all rules are here |
@@ -16,8 +15,8 @@
 //!
 //! Each ticker has a *band*: the prices between the nearest thresholds on either side. A quote inside it changes nothing,
 //! and is known to by one cache line, whatever the number of rules. One outside moves the cursors of the ticker's two
-//! ladders, past those thresholds that it reaches, and those rules are looked at one by one: `evaluate::side_after` decides.
-//! So the ladders only nominate; a mistake of theirs could delay an alert, but never make a wrong one.
+//! ladders, past those thresholds that it reaches, and those rules are looked at one by one: `side_after`, the definition
+//! (in `cqrs::domain`), decides. So the ladders only nominate; a mistake of theirs could delay an alert, but never make a wrong one.
 //!
 //! # Invariants
 //!
@@ -32,7 +31,6 @@
 mod book;
 mod chunked;
 mod entry;
-mod evaluate;
 mod ladder;
 mod matcher;
 mod names;
@@ -42,6 +40,6 @@ mod sharded;
 mod tests;
 mod waiting;
 
-pub use evaluate::{RearmMargin, side_after};
+pub use cqrs::domain::{RearmMargin, side_after};
 pub use matcher::{Engine, QuoteFate, Tick, TickerIndex, Transition};
 pub use restoring::{Restoring, StateFate};

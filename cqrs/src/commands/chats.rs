@@ -34,8 +34,7 @@ impl Commands {
             return Err(CommandError::PrivateChatsOnly);
         }
         let hash = token.hash();
-        self.store
-            .transaction(move |tx| {
+        self.transaction(move |tx| {
                 let hash = hash.as_str().to_owned();
                 Box::pin(async move {
                     let now = Timestamp::now();
@@ -60,8 +59,7 @@ impl Commands {
     /// # Errors
     /// Only the store's.
     pub async fn unlink_chat(&self, caller: Caller) -> Result<(), CommandError> {
-        self.store
-            .transaction(move |tx| {
+        self.transaction(move |tx| {
                 Box::pin(async move {
                     let now = Timestamp::now().as_micros();
                     sqlx::query(
@@ -98,8 +96,7 @@ impl Commands {
         if known.is_none_or(|known| known.as_deref() == code) {
             return Ok(());
         }
-        self.store
-            .transaction(move |tx| {
+        self.transaction(move |tx| {
                 Box::pin(async move {
                     sqlx::query("update users set messenger_language = ? where id = ?")
                         .bind(code)

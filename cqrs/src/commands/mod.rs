@@ -1,4 +1,5 @@
 mod chats;
+mod creation;
 mod requests;
 mod restated;
 mod rules;
@@ -6,13 +7,15 @@ mod snoozing;
 mod users;
 
 pub use chats::Linked;
+pub use creation::RuleRefusal;
 pub use restated::{HoldAnswer, Released};
 
-use crate::Store;
 use crate::domain::{
-    Email, Language, Note, Price, QuietHours, ReminderInterval, Rule, TimeZone, Timestamp, Token, User,
+    Email, Etag, Language, Note, Price, QuietHours, ReminderInterval, Rule, TimeZone, Timestamp, Token, User,
     UserId,
 };
+use crate::transaction::{Ending, Tx, TxFuture};
+use crate::{CommandError, Store};
 
 /// The user on whose behalf a command runs; made by `Queries::authenticate` or from a linked chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +85,8 @@ pub struct RuleEdit {
     pub paused: Option<bool>,
     /// `Some(None)` clears it.
     pub expires_at: Option<Option<Timestamp>>,
+    /// Changes nothing: the edit is refused where the rule is another than this by now.
+    pub etag: Option<Etag>,
 }
 
 /// Which fields of a user change; `None` leaves one as it is.
@@ -97,6 +102,8 @@ pub struct UserEdit {
     pub time_zone: Option<TimeZone>,
     /// `Some(None)`: none.
     pub quiet_hours: Option<Option<QuietHours>>,
+    /// Changes nothing: the edit is refused where the user is another than this by now.
+    pub etag: Option<Etag>,
 }
 
 /// Writes on behalf of users. Each command is one transaction, run in a task of its own so that a caller who goes away
@@ -108,10 +115,34 @@ pub struct UserEdit {
 pub struct Commands {
     store: Store,
     limits: Limits,
+    ending: Ending,
 }
 
 impl Commands {
     pub(crate) fn new(store: Store, limits: Limits) -> Self {
-        Self { store, limits }
+        Self {
+            store,
+            limits,
+            ending: Ending::Commits,
+        }
+    }
+
+    /// The same commands for those who only want to know what would come of one: each does all its work and answers as
+    /// it would, and then all of it is taken back.
+    #[must_use]
+    pub fn rehearsing(&self) -> Self {
+        Self {
+            ending: Ending::RollsBack,
+            ..self.clone()
+        }
+    }
+
+    /// The one way of a command to the store.
+    async fn transaction<T, F>(&self, work: F) -> Result<T, CommandError>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> TxFuture<'t, T, CommandError> + Send + Sync + 'static,
+    {
+        self.store.transaction_that(self.ending, work).await
     }
 }

@@ -43,8 +43,7 @@ impl Commands {
     ) -> Result<Released, CommandError> {
         let request = Request::of(caller, idempotency);
         let ticker = ticker.clone();
-        self.store
-            .transaction(move |tx| {
+        self.transaction(move |tx| {
                 let (request, ticker) = (request.clone(), ticker.clone());
                 Box::pin(async move {
                     let now = Timestamp::now();

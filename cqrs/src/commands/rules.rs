@@ -1,82 +1,17 @@
-use sqlx::{Any, QueryBuilder};
-
 use super::requests::{self, Request};
-use super::users::lock_user;
-use super::{Caller, Commands, Idempotency, Limits, RuleEdit};
-use crate::domain::{NewRule, Range, Rule, RuleId, RuleVersion, Timestamp, UserId};
+use super::{Caller, Commands, Idempotency, RuleEdit};
+use crate::domain::{Etag, Range, Rule, RuleId, Timestamp};
 use crate::ledger::release_held;
 use crate::rows::{self, RULE_COLUMNS};
 use crate::transaction::Tx;
 use crate::{CommandError, StoreError, dialect, outbox};
 
-/// Rules in one `insert`: sixteen values each stay below every database's limit on values.
-const CHUNK: usize = 500;
-
 impl Commands {
-    /// Creates a rule.
-    ///
-    /// # Errors
-    /// `ExpiryInPast`, `TooManyRules`, `EmbeddedLogFull`, `UserNotFound`, `RequestIdReused`.
-    pub async fn create_rule(
-        &self,
-        caller: Caller,
-        rule: NewRule,
-        idempotency: Option<Idempotency>,
-    ) -> Result<Rule, CommandError> {
-        let limits = self.limits;
-        let request = Request::of(caller, idempotency);
-        self.store
-            .transaction(move |tx| {
-                let (request, new) = (request.clone(), rule.clone());
-                Box::pin(async move {
-                    let now = Timestamp::now();
-                    if let Some((_, rule)) = request.replay(tx, now).await? {
-                        return Ok(rule);
-                    }
-                    lock_user(tx, caller).await?;
-                    let mut rules = insert(tx, caller.0, vec![new], limits, now).await?;
-                    let rule = rules.pop().ok_or(StoreError::Interrupted)?;
-                    request.answer(tx, caller.0, &rule).await?;
-                    Ok(rule)
-                })
-            })
-            .await
-    }
-
-    /// Creates rules: all of them or none. They are returned in the order given.
-    ///
-    /// # Errors
-    /// `ExpiryInPast`, `TooManyRules`, `EmbeddedLogFull`, `UserNotFound`, `RequestIdReused`.
-    pub async fn create_rules(
-        &self,
-        caller: Caller,
-        rules: Vec<NewRule>,
-        idempotency: Option<Idempotency>,
-    ) -> Result<Vec<Rule>, CommandError> {
-        let limits = self.limits;
-        let request = Request::of(caller, idempotency);
-        self.store
-            .transaction(move |tx| {
-                let (request, new) = (request.clone(), rules.clone());
-                Box::pin(async move {
-                    let now = Timestamp::now();
-                    if let Some((_, rules)) = request.replay(tx, now).await? {
-                        return Ok(rules);
-                    }
-                    lock_user(tx, caller).await?;
-                    let rules = insert(tx, caller.0, new, limits, now).await?;
-                    request.answer(tx, caller.0, &rules).await?;
-                    Ok(rules)
-                })
-            })
-            .await
-    }
-
     /// Changes a rule: a new version, whose state starts anew. New thresholds, and to resume it, end its being on hold. A rule that has expired comes back to life when its expiry
     /// is moved into the future or cleared.
     ///
     /// # Errors
-    /// `RuleNotFound` (also another user's), `Range`, `ExpiryInPast`, `RequestIdReused`.
+    /// `RuleNotFound` (also another user's), `Changed`, `Range`, `ExpiryInPast`, `RequestIdReused`.
     pub async fn update_rule(
         &self,
         caller: Caller,
@@ -85,8 +20,7 @@ impl Commands {
         idempotency: Option<Idempotency>,
     ) -> Result<Rule, CommandError> {
         let request = Request::of(caller, idempotency);
-        self.store
-            .transaction(move |tx| {
+        self.transaction(move |tx| {
                 let (request, edit) = (request.clone(), edit.clone());
                 Box::pin(async move {
                     let now = Timestamp::now();
@@ -94,6 +28,7 @@ impl Commands {
                         return Ok(rule);
                     }
                     let old = lock(tx, caller, rule).await?;
+                    still_is(&old, edit.etag.as_ref())?;
                     let was_snoozed = old.snooze.is_some();
                     let rule = edited(old, edit, now)?;
                     update(tx, &rule).await?;
@@ -118,16 +53,30 @@ impl Commands {
         rule: RuleId,
         idempotency: Option<Idempotency>,
     ) -> Result<(), CommandError> {
+        self.delete_rule_if(caller, rule, None, idempotency).await
+    }
+
+    /// As [`Self::delete_rule`], if the rule is still the one with this etag.
+    ///
+    /// # Errors
+    /// `Changed`, and as [`Self::delete_rule`].
+    pub async fn delete_rule_if(
+        &self,
+        caller: Caller,
+        rule: RuleId,
+        etag: Option<Etag>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<(), CommandError> {
         let request = Request::of(caller, idempotency);
-        self.store
-            .transaction(move |tx| {
-                let request = request.clone();
+        self.transaction(move |tx| {
+                let (request, etag) = (request.clone(), etag.clone());
                 Box::pin(async move {
                     let now = Timestamp::now();
                     if let Some((_, ())) = request.replay(tx, now).await? {
                         return Ok(());
                     }
                     let rule = lock(tx, caller, rule).await?;
+                    still_is(&rule, etag.as_ref())?;
                     sqlx::query("delete from rules where id = ?")
                         .bind(rule.id.to_string())
                         .execute(tx.connection())
@@ -148,11 +97,9 @@ impl Commands {
     /// Only the store's.
     pub async fn expire_rules(&self, now: Timestamp, limit: u32) -> Result<usize, CommandError> {
         let expired = self
-            .store
             .transaction(move |tx| Box::pin(async move { expire(tx, now, limit).await }))
             .await?;
-        self.store
-            .transaction(move |tx| {
+        self.transaction(move |tx| {
                 Box::pin(async move {
                     requests::sweep(tx, now, limit).await?;
                     sqlx::query("delete from link_tokens where expires_at <= ?")
@@ -167,89 +114,11 @@ impl Commands {
     }
 }
 
-/// Adds rules of a user whose row is locked (so that the count can't change meanwhile), and their outbox rows.
-pub(super) async fn insert(
-    tx: &mut Tx,
-    user: UserId,
-    new: Vec<NewRule>,
-    limits: Limits,
-    now: Timestamp,
-) -> Result<Vec<Rule>, CommandError> {
-    if let Some(expires_at) = new
-        .iter()
-        .filter_map(|rule| rule.expires_at)
-        .find(|time| *time <= now)
-    {
-        return Err(CommandError::ExpiryInPast { expires_at });
-    }
-    check_limits(tx, user, new.len(), limits).await?;
-    let rules: Vec<_> = new.into_iter().map(|rule| created(user, rule, now)).collect();
-    for chunk in rules.chunks(CHUNK) {
-        let mut insert = QueryBuilder::<Any>::new(format!("insert into rules ({RULE_COLUMNS}) "));
-        insert.push_values(chunk, |mut values, rule| {
-            values
-                .push_bind(rule.id.to_string())
-                .push_bind(rule.user_id.to_string())
-                .push_bind(rule.ticker.to_string())
-                .push_bind(rule.range.low().map(|low| low.units()))
-                .push_bind(rule.range.high().map(|high| high.units()))
-                .push_bind(rule.note.to_string())
-                .push_bind(i64::from(rule.paused))
-                .push_bind(i64::from(rule.expired))
-                .push_bind(rule.expires_at.map(Timestamp::as_micros))
-                // Nobody snoozes a rule that is only just made.
-                .push_bind(None::<i64>)
-                .push_bind(0_i64)
-                // Its thresholds are of now.
-                .push_bind(None::<i64>)
-                .push_bind(rule.version.get())
-                .push_bind(rule.created_at.as_micros())
-                .push_bind(rule.updated_at.as_micros());
-        });
-        // Kept prepared: nearly always one row, and closing a statement costs MySQL a delayed acknowledgement (40 ms).
-        insert.build().execute(tx.connection()).await?;
-    }
-    outbox::enqueue(tx, &rules).await?;
-    Ok(rules)
-}
-
-async fn check_limits(tx: &mut Tx, user: UserId, more: usize, limits: Limits) -> Result<(), CommandError> {
-    let more = i64::try_from(more).unwrap_or(i64::MAX);
-    let theirs: i64 = sqlx::query_scalar("select count(*) from rules where user_id = ?")
-        .bind(user.to_string())
-        .fetch_one(tx.connection())
-        .await?;
-    if theirs.saturating_add(more) > i64::from(limits.rules_per_user) {
-        return Err(CommandError::TooManyRules {
-            limit: limits.rules_per_user,
-        });
-    }
-    if let Some(limit) = limits.rules_in_all {
-        let all: i64 = sqlx::query_scalar("select count(*) from rules")
-            .fetch_one(tx.connection())
-            .await?;
-        if all.saturating_add(more) > i64::from(limit) {
-            return Err(CommandError::EmbeddedLogFull { limit });
-        }
-    }
-    Ok(())
-}
-
-fn created(user_id: UserId, new: NewRule, now: Timestamp) -> Rule {
-    Rule {
-        id: RuleId::generate(),
-        user_id,
-        ticker: new.ticker,
-        range: new.range,
-        note: new.note,
-        paused: new.paused,
-        expired: false,
-        expires_at: new.expires_at,
-        snooze: None,
-        on_hold_since: None,
-        version: RuleVersion::FIRST,
-        created_at: now,
-        updated_at: now,
+fn still_is(rule: &Rule, etag: Option<&Etag>) -> Result<(), CommandError> {
+    if etag.is_none_or(|etag| *etag == Etag::of_rule(rule)) {
+        Ok(())
+    } else {
+        Err(CommandError::Changed { what: "rule" })
     }
 }
 

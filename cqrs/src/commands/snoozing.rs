@@ -21,8 +21,7 @@ impl Commands {
         snooze: Option<Snooze>,
     ) -> Result<Vec<Rule>, CommandError> {
         let wanted = rules.to_vec();
-        self.store
-            .transaction(move |tx| {
+        self.transaction(move |tx| {
                 let wanted = wanted.clone();
                 Box::pin(async move { snooze_in(tx, caller, &wanted, snooze, Timestamp::now()).await })
             })

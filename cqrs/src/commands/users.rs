@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use super::requests::Request;
-use super::{Caller, Commands, Idempotency, IssuedLink, Registration, UserEdit, rules};
+use super::{Caller, Commands, Idempotency, IssuedLink, Registration, UserEdit, creation};
 use crate::domain::{
-    Email, Language, NewRule, ReminderInterval, Rule, TimeZone, Timestamp, Token, User, UserId,
+    Email, Etag, Language, NewRule, ReminderInterval, Rule, TimeZone, Timestamp, Token, User, UserId,
 };
 use crate::ledger::{release_held, reschedule_reminders};
 use crate::rows::{self, RULE_COLUMNS, USER_COLUMNS};
@@ -27,8 +27,7 @@ impl Commands {
     ) -> Result<Registration, CommandError> {
         let limits = self.limits;
         let request = Request::of_anybody(idempotency);
-        self.store
-            .transaction(move |tx| {
+        self.transaction(move |tx| {
                 let (request, email, new) = (request.clone(), email.clone(), rules.clone());
                 Box::pin(async move {
                     let now = Timestamp::now();
@@ -36,7 +35,7 @@ impl Commands {
                         Some((id, rules)) => (lock_user(tx, Caller(id)).await?, rules),
                         None => {
                             let user = insert(tx, email, now).await?;
-                            let rules = rules::insert(tx, user.id, new, limits, now).await?;
+                            let rules = creation::insert(tx, user.id, new, limits, now).await?;
                             request.answer(tx, user.id, &rules).await?;
                             (user, rules)
                         }
@@ -59,7 +58,7 @@ impl Commands {
     /// user as they are now.
     ///
     /// # Errors
-    /// `EmailTaken`, `UserNotFound`, `RequestIdReused`.
+    /// `EmailTaken`, `Changed`, `UserNotFound`, `RequestIdReused`.
     pub async fn update_user(
         &self,
         caller: Caller,
@@ -67,8 +66,7 @@ impl Commands {
         idempotency: Option<Idempotency>,
     ) -> Result<User, CommandError> {
         let request = Request::of(caller, idempotency);
-        self.store
-            .transaction(move |tx| {
+        self.transaction(move |tx| {
                 let (request, edit) = (request.clone(), edit.clone());
                 Box::pin(async move {
                     let now = Timestamp::now();
@@ -77,6 +75,9 @@ impl Commands {
                     let old = lock_user(tx, caller).await?;
                     if repeated {
                         return Ok(old);
+                    }
+                    if edit.etag.as_ref().is_some_and(|etag| *etag != Etag::of_user(&old)) {
+                        return Err(CommandError::Changed { what: "user" });
                     }
                     let holds_change = edit.quiet_hours.is_some() || edit.time_zone.is_some();
                     let interval_changes = edit.reminder_interval.is_some();
@@ -100,8 +101,7 @@ impl Commands {
     /// # Errors
     /// `UserNotFound`.
     pub async fn delete_user(&self, caller: Caller) -> Result<(), CommandError> {
-        self.store
-            .transaction(move |tx| {
+        self.transaction(move |tx| {
                 Box::pin(async move {
                     lock_user(tx, caller).await?;
                     let id = caller.0.to_string();
@@ -141,8 +141,7 @@ impl Commands {
     /// # Errors
     /// `UserNotFound`.
     pub async fn create_link(&self, caller: Caller) -> Result<IssuedLink, CommandError> {
-        self.store
-            .transaction(move |tx| {
+        self.transaction(move |tx| {
                 Box::pin(async move {
                     lock_user(tx, caller).await?;
                     Ok(replace_link(tx, caller.0, Timestamp::now()).await?)
@@ -156,8 +155,7 @@ impl Commands {
     /// # Errors
     /// `UserNotFound`.
     pub async fn rotate_token(&self, caller: Caller) -> Result<Token, CommandError> {
-        self.store
-            .transaction(move |tx| {
+        self.transaction(move |tx| {
                 Box::pin(async move {
                     lock_user(tx, caller).await?;
                     Ok(replace_api_token(tx, caller.0, Timestamp::now()).await?)

@@ -94,7 +94,31 @@ pub struct Rule {
     pub updated_at: Timestamp,
 }
 
+/// Whether a rule is evaluated, and why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RuleState {
+    /// It is.
+    Active,
+    /// Its owner paused it.
+    Paused,
+    /// Its ticker's prices were counted anew.
+    OnHold,
+    /// Its time is up.
+    Expired,
+}
+
 impl Rule {
+    /// Of several that hold, the last.
+    #[must_use]
+    pub const fn state(&self) -> RuleState {
+        match (self.expired, self.on_hold_since, self.paused) {
+            (true, _, _) => RuleState::Expired,
+            (false, Some(_), _) => RuleState::OnHold,
+            (false, None, true) => RuleState::Paused,
+            (false, None, false) => RuleState::Active,
+        }
+    }
+
     /// Whether it is evaluated: neither paused nor expired nor on hold.
     #[must_use]
     pub const fn is_active(&self) -> bool {

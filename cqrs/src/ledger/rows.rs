@@ -9,7 +9,7 @@ use super::compose::priority;
 use super::episode::push_in;
 use super::hold::Hold;
 use super::{Backlog, DeliveryKind, DeliveryStatus, DeliveryView, OpenEpisode};
-use crate::dialect::Dialect;
+use crate::dialect::{self, Dialect};
 use crate::domain::{
     AlertPosition, ChatId, DeliveryId, Price, RuleId, RuleVersion, Side, Ticker, Timestamp, UserId,
 };
@@ -152,36 +152,39 @@ pub(super) async fn deliveries(
     user: UserId,
     limit: u32,
 ) -> Result<Vec<DeliveryView>, StoreError> {
-    let rows = sqlx::query(
-        "select id, rule_id, rule_version, log_generation, quote_offset, kind, ticker, price, status, planned_at, \
-         attempts, ambiguous_sends, sent_at, message_id, reason \
-         from deliveries where user_id = ? order by planned_at desc, id desc limit ?",
-    )
-    .bind(user.to_string())
-    .bind(i64::from(limit))
-    .fetch_all(&store.read)
-    .await?;
+    let select = format!(
+        "select {DELIVERY_COLUMNS} from deliveries where user_id = ? order by planned_at desc, id desc limit ?"
+    );
+    let rows = dialect::query(select)
+        .bind(user.to_string())
+        .bind(i64::from(limit))
+        .fetch_all(&store.read)
+        .await?;
+    rows.iter().rev().map(delivery).collect()
+}
+
+/// The columns of [`delivery`].
+pub(crate) const DELIVERY_COLUMNS: &str = "id, rule_id, rule_version, log_generation, quote_offset, kind, ticker, \
+     price, status, planned_at, attempts, ambiguous_sends, sent_at, message_id, reason";
+
+/// A row of `deliveries`.
+pub(crate) fn delivery(row: &AnyRow) -> Result<DeliveryView, StoreError> {
     let read = Reader("deliveries");
-    rows.iter()
-        .rev()
-        .map(|row| {
-            Ok(DeliveryView {
-                id: read.parsed(row, "id")?,
-                rule_id: read.parsed(row, "rule_id")?,
-                position: read.position(row)?,
-                kind: read.kind(row)?,
-                ticker: read.parsed(row, "ticker")?,
-                price: read.price(row, "price")?,
-                status: read.status(row)?,
-                planned_at: read.time(row, "planned_at")?,
-                attempts: read.count(row, "attempts")?,
-                ambiguous_sends: read.count(row, "ambiguous_sends")?,
-                sent_at: read.optional_time(row, "sent_at")?,
-                message_id: row.try_get("message_id")?,
-                reason: row.try_get("reason")?,
-            })
-        })
-        .collect()
+    Ok(DeliveryView {
+        id: read.parsed(row, "id")?,
+        rule_id: read.parsed(row, "rule_id")?,
+        position: read.position(row)?,
+        kind: read.kind(row)?,
+        ticker: read.parsed(row, "ticker")?,
+        price: read.price(row, "price")?,
+        status: read.status(row)?,
+        planned_at: read.time(row, "planned_at")?,
+        attempts: read.count(row, "attempts")?,
+        ambiguous_sends: read.count(row, "ambiguous_sends")?,
+        sent_at: read.optional_time(row, "sent_at")?,
+        message_id: row.try_get("message_id")?,
+        reason: row.try_get("reason")?,
+    })
 }
 
 pub(super) async fn backlog(store: &Store) -> Result<Backlog, StoreError> {

@@ -101,6 +101,10 @@ pub(in crate::bot) fn refused(error: &CommandError, reader: &Reader) -> Option<T
             "This e-mail address is taken. Use another.".to_owned(),
             "Questo indirizzo e-mail è già in uso. Usane un altro.".to_owned(),
         ),
+        CommandError::Changed { .. } => (
+            "It was changed meanwhile. Please look at it again.".to_owned(),
+            "È cambiato nel frattempo. Guardalo di nuovo, per favore.".to_owned(),
+        ),
         CommandError::RequestIdReused => (
             "This message was taken for a repetition of another one. Please send it again.".to_owned(),
             "Questo messaggio è stato preso per la ripetizione di un altro. Invialo di nuovo, per favore.".to_owned(),

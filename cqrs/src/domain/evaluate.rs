@@ -1,9 +1,16 @@
-use cqrs::domain::{Price, Range, Side};
+use super::{Price, Range, Side};
 
 /// How far back inside its range a price must be before an episode ends, in thousandths of the threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RearmMargin {
     permille: u16,
+}
+
+impl Default for RearmMargin {
+    /// 2 thousandths, as it is where nothing else is set.
+    fn default() -> Self {
+        Self::from_permille(2)
+    }
 }
 
 impl RearmMargin {
@@ -14,12 +21,14 @@ impl RearmMargin {
     }
 
     /// In units of 1e-8: `floor(threshold * permille / 1000)`.
+    #[inline]
     fn of(self, threshold: i64) -> i64 {
         let margin = i128::from(threshold) * i128::from(self.permille) / 1_000;
         i64::try_from(margin).unwrap_or(i64::MAX)
     }
 
     /// At most half of a range with both thresholds.
+    #[inline]
     fn most(range: Range) -> i64 {
         match (range.low(), range.high()) {
             (Some(low), Some(high)) => (high.units() - low.units()) / 2,
@@ -28,7 +37,9 @@ impl RearmMargin {
     }
 
     /// Whether the range is wide enough for the whole margin on both sides.
-    pub(super) fn is_uncapped(self, range: Range) -> bool {
+    #[inline]
+    #[must_use]
+    pub fn is_uncapped(self, range: Range) -> bool {
         let widest = range
             .high()
             .or(range.low())
@@ -38,26 +49,33 @@ impl RearmMargin {
 
     /// The highest price that ends an episode above. Always below the threshold, also where the margin is nothing: a
     /// price on the threshold is outside.
-    pub(super) fn rearms_below(self, range: Range) -> Option<i64> {
+    #[inline]
+    #[must_use]
+    pub fn rearms_below(self, range: Range) -> Option<i64> {
         let high = range.high()?.units();
         Some(high - self.of(high).min(Self::most(range)).max(1))
     }
 
     /// The lowest price that ends an episode below; none where no price is so high.
-    pub(super) fn rearms_above(self, range: Range) -> Option<i64> {
+    #[inline]
+    #[must_use]
+    pub fn rearms_above(self, range: Range) -> Option<i64> {
         let low = range.low()?.units();
         low.checked_add(self.of(low).min(Self::most(range)).max(1))
     }
 
     /// As `rearms_below`, for a threshold whose margin is uncapped. Also for thresholds of the low side, as negative
     /// numbers. Grows with the threshold.
-    pub(super) fn rearms_at(self, key: i64) -> i64 {
+    #[inline]
+    #[must_use]
+    pub fn rearms_at(self, key: i64) -> i64 {
         key.saturating_sub(self.of(key.abs()).max(1))
     }
 }
 
 /// The side a rule is on after a quote. The first that fits, in this order: at or above `high`: above; at or below
 /// `low`: below; back inside by the margin: in; otherwise it stays.
+#[inline]
 #[must_use]
 pub fn side_after(range: Range, margin: RearmMargin, before: Side, price: Price) -> Side {
     let units = price.units();
@@ -73,6 +91,7 @@ pub fn side_after(range: Range, margin: RearmMargin, before: Side, price: Price)
         (Side::In, _) => Side::In,
     }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
