@@ -1,45 +1,71 @@
-//! What every request passes before a service sees it: a place among the requests in hand, a deadline, and a caller.
+//! What every request passes before a service sees it: a caller, a share of what there is, and a deadline.
 
-use std::collections::HashSet;
+mod refusals;
+
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use cqrs::domain::Token;
+use cqrs::domain::{Token, UserId};
 use cqrs::{Caller, Queries};
-use prost::Message as _;
-use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response, header};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
+use tracing::Instrument as _;
 
-use crate::status::{complete, of_store, refusal};
-use crate::{MAX_REQUESTS_IN_HAND, REQUEST_TIMEOUT};
+use crate::access::{AccessError, Credential, Method, Methods};
+use crate::connections::Peer;
+use crate::held::{Ending, Held};
+use crate::proxies::counted_as;
+use crate::rates::Rates;
+use crate::slots::Slots;
+use crate::status::{complete, of_store};
+use crate::{MAX_REQUESTS_IN_HAND, MAX_REQUESTS_OF_ONE, REQUEST_TIMEOUT, SecurityArgs};
 
-/// The methods that need no token. Everything else does, methods not yet written included.
-const OPEN_METHODS: [&str; 1] = ["/stockalert.v1.UserService/RegisterUser"];
+use refusals::{
+    busy, ended, late, operator_only, too_many_streams, too_often, unauthenticated, users_only,
+};
 
-/// The services that need no token: they tell nothing of any user.
-const OPEN_SERVICES: [&str; 3] = [
-    "/grpc.health.v1.Health/",
-    "/grpc.reflection.v1.ServerReflection/",
-    "/grpc.reflection.v1alpha.ServerReflection/",
-];
+/// Most streams of health and reflection that are open, in all and from one address: they need no token.
+const MOST_OPEN_STREAMS: usize = 512;
+const MOST_OPEN_STREAMS_OF_ONE: usize = 16;
+
+/// How long one of those stays open: longer than any client asks questions, and one that watches can come again.
+const OPEN_STREAM_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// The one way a method learns on whose behalf it runs.
 ///
 /// # Errors
-/// UNAUTHENTICATED if the guard let nobody in, which no method but an open one ever sees.
+/// UNAUTHENTICATED if the guard let no user in, which no method of users' ever sees.
 pub(crate) fn caller_of<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
     request
         .extensions()
         .get::<Caller>()
         .copied()
         .ok_or_else(unauthenticated)
+}
+
+/// Who makes a call.
+#[derive(Debug, Clone)]
+enum Who {
+    /// Nobody known, from this address.
+    Stranger(u128),
+    User(Caller),
+    Operator,
+}
+
+/// Whose share of the server a call is counted to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Share {
+    Address(u128),
+    User(UserId),
+    Operator,
 }
 
 /// Puts the guard around all services.
@@ -49,18 +75,35 @@ pub(crate) struct GuardLayer(Arc<Guard>);
 #[derive(Debug)]
 struct Guard {
     queries: Queries,
-    in_hand: Semaphore,
-    methods: HashSet<String>,
+    methods: Methods,
+    security: SecurityArgs,
+    in_hand: Slots<Share>,
+    open_streams: Slots<u128>,
+    calls: Rates<Share>,
+    registrations: Rates<u128>,
+    shutdown: CancellationToken,
 }
 
 impl GuardLayer {
-    pub(crate) fn new(queries: Queries) -> Self {
-        let in_hand = Semaphore::new(MAX_REQUESTS_IN_HAND);
-        Self(Arc::new(Guard {
+    /// # Errors
+    /// If it is not known of some method who may call it.
+    pub(crate) fn new(
+        queries: Queries,
+        security: SecurityArgs,
+        shutdown: CancellationToken,
+    ) -> Result<Self, AccessError> {
+        let calls = security.calls_per_second;
+        let registrations = security.registrations_per_hour;
+        Ok(Self(Arc::new(Guard {
             queries,
-            in_hand,
-            methods: known_methods(),
-        }))
+            methods: Methods::of_the_api()?,
+            in_hand: Slots::new(MAX_REQUESTS_IN_HAND, MAX_REQUESTS_OF_ONE),
+            open_streams: Slots::new(MOST_OPEN_STREAMS, MOST_OPEN_STREAMS_OF_ONE),
+            calls: Rates::new(calls, Duration::from_secs(1), calls * 2),
+            registrations: Rates::new(registrations, Duration::from_secs(60 * 60), registrations.div_ceil(3)),
+            security,
+            shutdown,
+        })))
     }
 }
 
@@ -85,7 +128,7 @@ pub(crate) struct Guarded<S> {
 impl<S> Service<Request<Body>> for Guarded<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -100,60 +143,149 @@ where
         let next = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, next);
         let guard = Arc::clone(&self.guard);
-        Box::pin(async move { Ok(guard.handle(inner, request).await) })
+        Box::pin(async move { Ok(handle(guard, inner, request).await) })
     }
 }
 
+/// Answers one request. What it does goes on when the caller goes away, and keeps its place until it is done: else a caller
+/// could have any number of commands in hand by cancelling each.
+async fn handle<S>(guard: Arc<Guard>, inner: S, request: Request<Body>) -> Response<Body>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let started = Instant::now();
+    let method = guard.methods.of(request.uri().path());
+    // The path, if it is one of ours: anything else would let callers make up metrics.
+    let label = if method.own { request.uri().path() } else { "other" }.to_owned();
+    let work = async move {
+        let answer = guard.answer(method, inner, request);
+        match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(status)) => status.into_http(),
+            Err(_) => late().into_http(),
+        }
+    };
+    let response = tokio::spawn(work.in_current_span())
+        .await
+        .unwrap_or_else(|_| of_store(&cqrs::StoreError::Interrupted).into_http());
+    record(label, &response, started);
+    response
+}
+
 impl Guard {
-    async fn handle<S>(&self, mut inner: S, mut request: Request<Body>) -> Response<Body>
+    async fn answer<S>(
+        &self,
+        method: Method,
+        mut inner: S,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, Status>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
-        let started = Instant::now();
-        let method = self.label_of(request.uri().path());
-        let answer = async {
-            let Ok(_place) = self.in_hand.try_acquire() else {
-                return busy().into_http();
-            };
-            if !is_open(request.uri().path()) {
-                match self.authenticate(request.headers()).await {
-                    Ok(caller) => request.extensions_mut().insert(caller),
-                    Err(status) => return status.into_http(),
-                };
+        let peer = Peer::of(request.extensions()).cloned();
+        let call = peer.as_ref().map(Peer::begins_call);
+        let address = self.address_of(peer.as_ref(), request.headers());
+        // Before the database is asked who it is: a crowd of strangers doesn't get so far.
+        let place = self.in_hand.take(Share::Address(address)).map_err(busy)?;
+        let who = self.authorise(method.credential, address, request.headers()).await?;
+        let share = who.share();
+        // From here on it is the user's own share.
+        drop(place);
+        let place = self.in_hand.take(share).map_err(busy)?;
+        if let Who::User(caller) = &who {
+            self.calls
+                .take(share, Instant::now())
+                .map_err(|wait| too_often("calls", wait))?;
+            request.extensions_mut().insert(*caller);
+        }
+        // Those of users are counted where they are served.
+        let stream = match (method.streams, &who) {
+            (true, Who::Stranger(address)) => {
+                Some(self.open_streams.take(*address).map_err(too_many_streams)?)
             }
-            match inner.call(request).await {
-                Ok(response) => complete(response),
-            }
+            _ => None,
         };
-        let response = tokio::time::timeout(REQUEST_TIMEOUT, answer)
-            .await
-            .unwrap_or_else(|_| late().into_http());
-        record(method, &response, started);
-        response
+        let response = match inner.call(request).await {
+            Ok(response) => complete(response),
+        };
+        drop(place);
+        if !method.streams {
+            return Ok(response);
+        }
+        let ending = self.ending(stream.is_some());
+        Ok(response.map(|body| Body::new(Held::new(body, ending, (stream, call)))))
     }
 
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Status> {
+    /// The only place that decides whether a call is let in, and for whom.
+    async fn authorise(
+        &self,
+        needed: Credential,
+        address: u128,
+        headers: &HeaderMap,
+    ) -> Result<Who, Status> {
+        match needed {
+            Credential::Open => return Ok(Who::Stranger(address)),
+            Credential::Registration => {
+                self.registrations
+                    .take(address, Instant::now())
+                    .map_err(|wait| too_often("registrations from this address", wait))?;
+                return Ok(Who::Stranger(address));
+            }
+            Credential::User | Credential::Operator | Credential::UserOrOperator => {}
+        }
+        let who = self.authenticate(headers).await?;
+        match (needed, &who) {
+            (Credential::User, Who::Operator) => Err(users_only()),
+            (Credential::Operator, Who::User(_)) => Err(operator_only()),
+            _ => Ok(who),
+        }
+    }
+
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Who, Status> {
         let token = bearer_token(headers).ok_or_else(unauthenticated)?;
+        if let Some(operator) = &self.security.operator_token
+            && operator.is(token.expose())
+        {
+            return Ok(Who::Operator);
+        }
         let caller = self
             .queries
             .authenticate(&token.hash())
             .await
             .map_err(|error| of_store(&error))?;
-        caller.ok_or_else(unauthenticated)
+        caller.map(Who::User).ok_or_else(unauthenticated)
     }
 
-    /// The path, if it is one of ours: anything else would let callers make up metrics.
-    fn label_of(&self, path: &str) -> String {
-        if self.methods.contains(path) {
-            path.to_owned()
-        } else {
-            "other".to_owned()
+    /// Where a call comes from, as it is counted. Tests may serve without connections of ours.
+    fn address_of(&self, peer: Option<&Peer>, headers: &HeaderMap) -> u128 {
+        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address);
+        counted_as(self.security.trusted_proxies.caller_of(peer, headers))
+    }
+
+    /// When a stream ends by itself. Users' streams see to that themselves.
+    fn ending(&self, open: bool) -> Ending {
+        if !open {
+            return Box::pin(std::future::pending());
         }
+        let shutdown = self.shutdown.clone();
+        Box::pin(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => ended("the server ends"),
+                () = tokio::time::sleep(OPEN_STREAM_AGE) => ended("the stream was open for an hour"),
+            }
+        })
     }
 }
 
-fn is_open(path: &str) -> bool {
-    OPEN_METHODS.contains(&path) || OPEN_SERVICES.iter().any(|service| path.starts_with(service))
+impl Who {
+    fn share(&self) -> Share {
+        match self {
+            Self::Stranger(address) => Share::Address(*address),
+            Self::User(caller) => Share::User(caller.0),
+            Self::Operator => Share::Operator,
+        }
+    }
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<Token> {
@@ -166,36 +298,6 @@ fn bearer_token(headers: &HeaderMap) -> Option<Token> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| Token::presented(token))
 }
 
-/// One text for a missing and a wrong token: which of them it was is nobody's business.
-fn unauthenticated() -> Status {
-    refusal(
-        Code::Unauthenticated,
-        "UNAUTHENTICATED",
-        "this call needs the header \"authorization: Bearer TOKEN\" with the token that RegisterUser or RotateToken \
-         answered last",
-    )
-}
-
-fn busy() -> Status {
-    refusal(
-        Code::ResourceExhausted,
-        "SERVER_BUSY",
-        format!("the server has {MAX_REQUESTS_IN_HAND} requests in hand; try again in a moment"),
-    )
-}
-
-fn late() -> Status {
-    refusal(
-        Code::DeadlineExceeded,
-        "REQUEST_TIMEOUT",
-        format!(
-            "the request took longer than {} s and may or may not have had its effect; try again with the same \
-             request_id",
-            REQUEST_TIMEOUT.as_secs()
-        ),
-    )
-}
-
 fn record(method: String, response: &Response<Body>, started: Instant) {
     // A success carries its status in the trailers, a refusal in the headers.
     let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
@@ -203,26 +305,6 @@ fn record(method: String, response: &Response<Body>, started: Instant) {
         .increment(1);
     metrics::histogram!("stockalert_grpc_request_duration_seconds", "method" => method)
         .record(started.elapsed().as_secs_f64());
-}
-
-fn known_methods() -> HashSet<String> {
-    let Ok(files) = prost_types::FileDescriptorSet::decode(proto::FILE_DESCRIPTOR_SET) else {
-        return HashSet::new();
-    };
-    let mut methods = HashSet::new();
-    for file in &files.file {
-        for service in &file.service {
-            for method in &service.method {
-                methods.insert(format!(
-                    "/{}.{}/{}",
-                    file.package(),
-                    service.name(),
-                    method.name()
-                ));
-            }
-        }
-    }
-    methods
 }
 
 #[cfg(test)]
@@ -251,29 +333,5 @@ mod tests {
         ] {
             assert_eq!(token_in(values), None, "{values:?}");
         }
-    }
-
-    #[test]
-    fn only_the_methods_named_are_open() {
-        assert!(is_open("/stockalert.v1.UserService/RegisterUser"));
-        assert!(is_open("/grpc.health.v1.Health/Check"));
-        for path in [
-            "/stockalert.v1.UserService/RegisterUserX",
-            "/stockalert.v1.UserService/",
-            "/",
-            "",
-            "/grpc.health.v1.Health",
-        ] {
-            assert!(!is_open(path), "{path}");
-        }
-    }
-
-    #[test]
-    fn the_open_method_exists() {
-        assert!(
-            OPEN_METHODS
-                .iter()
-                .all(|method| known_methods().contains(*method))
-        );
     }
 }

@@ -40,11 +40,16 @@ pub(crate) fn field_refusal(
 }
 
 fn retriable(reason: &'static str, message: &str) -> Status {
+    retry_refusal(Code::Unavailable, reason, message, RETRY_AFTER)
+}
+
+/// A refusal that goes away by itself: with when to try again.
+pub(crate) fn retry_refusal(code: Code, reason: &'static str, message: &str, after: Duration) -> Status {
     with_details(
-        Code::Unavailable,
+        code,
         reason,
         message.into(),
-        ErrorDetails::with_retry_info(Some(RETRY_AFTER)),
+        ErrorDetails::with_retry_info(Some(after)),
     )
 }
 

@@ -13,6 +13,12 @@ use crate::kafka::{KafkaSettings, parse_properties};
 /// `EX_USAGE`: the settings are wrong.
 pub const EXIT_USAGE: u8 = 64;
 
+/// A setting that only shows to be wrong when it is used, such as a file. A service that ends with it, before it connects
+/// anywhere, ends with [`EXIT_USAGE`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadSetting(pub String);
+
 /// Reads the settings from the command line and the environment. On misuse prints what is wrong, naming the
 /// environment variable too, and gives exit code 64; after `--help` and `--version`, 0.
 ///

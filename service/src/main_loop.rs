@@ -91,13 +91,21 @@ where
             }
             Err(error) => {
                 tracing::error!("{name} failed: {error:#}");
-                ExitCode::FAILURE
+                exit_code(&error)
             }
         },
         () = out_of_time => {
             tracing::error!(seconds = GRACE.as_secs(), "{name} did not end in time and is ended");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<config::BadSetting>() {
+        ExitCode::from(config::EXIT_USAGE)
+    } else {
+        ExitCode::FAILURE
     }
 }
 

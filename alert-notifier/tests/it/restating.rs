@@ -33,6 +33,7 @@ impl Relay {
             grpc_listen: listener.local_addr().unwrap(),
             max_rules_per_user: 200,
             rules_in_all: None,
+            security: grpc_server::SecurityArgs::default(),
         };
         let context = Context::default();
         let task = tokio::spawn(grpc_server::serve(listener, config, context.clone()));

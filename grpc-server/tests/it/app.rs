@@ -1,10 +1,11 @@
 //! One running server, as a process would run it, on a store and a broker of its own.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cqrs::{Store, StoreSettings};
-use grpc_server::Config;
+use grpc_server::{Config, SecurityArgs};
 use proto::v1;
 use proto::v1::alert_service_client::AlertServiceClient;
 use proto::v1::quote_service_client::QuoteServiceClient;
@@ -134,8 +135,18 @@ pub(crate) fn kafka_server() -> KafkaSettings {
     }
 }
 
+/// Tests come from one address, and some ask as fast as they can.
+pub(crate) fn without_limits() -> SecurityArgs {
+    SecurityArgs {
+        calls_per_second: 1_000_000,
+        registrations_per_hour: 1_000_000_000,
+        ..SecurityArgs::default()
+    }
+}
+
 /// A running server.
 pub(crate) struct App {
+    pub(crate) address: SocketAddr,
     pub(crate) channel: Channel,
     pub(crate) context: Context,
     task: Option<JoinHandle<anyhow::Result<()>>>,
@@ -168,17 +179,17 @@ impl App {
             grpc_listen: address,
             max_rules_per_user: 200,
             rules_in_all: None,
+            security: without_limits(),
         };
         change(&mut config);
+        let speaks_tls = config.security.grpc_tls_cert.is_some();
         let context = Context::default();
         let task = tokio::spawn(grpc_server::serve(listener, config, context.clone()));
         // The listener is bound, so the first call waits until the server is up.
-        let channel = Channel::from_shared(format!("http://{address}"))
-            .unwrap()
-            .connect()
-            .await
-            .unwrap();
+        let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
+        let channel = if speaks_tls { endpoint.connect_lazy() } else { endpoint.connect().await.unwrap() };
         Self {
+            address,
             channel,
             context,
             task: Some(task),

@@ -53,6 +53,8 @@ pub(crate) struct UpArgs {
     #[arg(long, env = "REARM_MARGIN_PERMILLE", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=100))]
     pub rearm_margin_permille: u16,
     #[command(flatten)]
+    pub security: grpc_server::SecurityArgs,
+    #[command(flatten)]
     pub source: data_collector::SourceArgs,
     #[command(flatten)]
     pub telegram: alert_notifier::TelegramArgs,
@@ -85,6 +87,7 @@ pub(super) struct Settings {
     pub telegram: alert_notifier::TelegramArgs,
     pub admin: AdminArgs,
     pub max_rules_per_user: u32,
+    pub security: grpc_server::SecurityArgs,
     /// None: no limit.
     pub rules_in_all: Option<u32>,
     pub rearm_margin_permille: u16,
@@ -126,6 +129,8 @@ impl Settings {
             telegram,
             admin: args.admin,
             max_rules_per_user: args.max_rules_per_user,
+            // The demo calls its own server as anybody can.
+            security: if args.demo { grpc_server::SecurityArgs::default() } else { args.security },
             rules_in_all: broker.map(|_| EmbeddedBroker::MAX_RULES),
             rearm_margin_permille: args.rearm_margin_permille,
         })

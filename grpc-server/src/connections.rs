@@ -1,0 +1,252 @@
+//! Connections: how many there may be, and for how long one may be silent.
+
+use std::future::Future as _;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, Sleep};
+use tokio_stream::Stream;
+use tonic::codegen::http::Extensions;
+use tonic::transport::server::{Connected, TlsConnectInfo};
+
+use crate::SecurityArgs;
+use crate::proxies::{TrustedProxies, counted_as};
+use crate::slots::{Slot, Slots};
+
+/// A client sends its first bytes at once; who has sent nothing by then has nothing to say.
+const GREETING: Duration = Duration::from_secs(10);
+
+/// How long a connection may be open without a call in hand. Clients connect again by themselves.
+pub(crate) const IDLE: Duration = Duration::from_secs(10 * 60);
+
+/// After a connection could not be taken, as where the process has no more file handles.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// The API's port: takes connections as long as there is a place for them.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    listener: TcpListener,
+    slots: Slots<u128>,
+    /// Of those who stand for others.
+    of_proxies: Slots<u128>,
+    proxies: TrustedProxies,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Connections {
+    pub(crate) fn new(listener: TcpListener, security: &SecurityArgs) -> Self {
+        let most = security.max_connections as usize;
+        let of_one = security.max_connections_per_address as usize;
+        Self {
+            listener,
+            slots: Slots::new(most, of_one),
+            of_proxies: Slots::new(most, most),
+            proxies: security.trusted_proxies.clone(),
+            pause: None,
+        }
+    }
+
+    fn place(&self, address: IpAddr) -> Option<Slot<u128>> {
+        let slots = if self.proxies.contains(address) { &self.of_proxies } else { &self.slots };
+        slots.take(counted_as(address)).ok()
+    }
+}
+
+impl Stream for Connections {
+    type Item = io::Result<Connection>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(context));
+                self.pause = None;
+            }
+            let (stream, peer) = match ready!(self.listener.poll_accept(context)) {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be taken");
+                    self.pause = Some(Box::pin(tokio::time::sleep(ACCEPT_PAUSE)));
+                    continue;
+                }
+            };
+            let address = peer.ip();
+            let Some(place) = self.place(address) else {
+                metrics::counter!("stockalert_grpc_connections_refused_total").increment(1);
+                continue;
+            };
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection was gone before it was taken");
+                continue;
+            }
+            return Poll::Ready(Some(Ok(Connection::new(stream, address, place))));
+        }
+    }
+}
+
+/// One connection, with its place.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    peer: Peer,
+    greeted: bool,
+    check: Pin<Box<Sleep>>,
+    _place: Slot<u128>,
+}
+
+/// The other side of a connection, as its calls see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    calls: Arc<Calls>,
+}
+
+#[derive(Debug)]
+struct Calls {
+    opened: Instant,
+    in_hand: AtomicUsize,
+    /// When the last one ended, in milliseconds since the connection was opened.
+    last_ended: AtomicU64,
+}
+
+/// A call in hand, until dropped.
+#[derive(Debug)]
+pub(crate) struct Call(Arc<Calls>);
+
+impl Connection {
+    fn new(stream: TcpStream, address: IpAddr, place: Slot<u128>) -> Self {
+        let calls = Calls {
+            opened: Instant::now(),
+            in_hand: AtomicUsize::new(0),
+            last_ended: AtomicU64::new(0),
+        };
+        Self {
+            stream,
+            peer: Peer {
+                address,
+                calls: Arc::new(calls),
+            },
+            greeted: false,
+            check: Box::pin(tokio::time::sleep(GREETING)),
+            _place: place,
+        }
+    }
+
+    /// Whether it has been silent for too long; if not, this is asked again when it may be.
+    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        loop {
+            ready!(self.check.as_mut().poll(context));
+            if !self.greeted {
+                return Poll::Ready(silent("said nothing"));
+            }
+            let idle = self.peer.calls.idle();
+            if idle >= IDLE {
+                return Poll::Ready(silent("made no call for a long time"));
+            }
+            self.check.as_mut().reset(Instant::now() + (IDLE - idle));
+        }
+    }
+}
+
+fn silent(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("the client {what}"))
+}
+
+impl Calls {
+    fn idle(&self) -> Duration {
+        if self.in_hand.load(Ordering::Acquire) > 0 {
+            return Duration::ZERO;
+        }
+        let last_ended = Duration::from_millis(self.last_ended.load(Ordering::Acquire));
+        self.opened.elapsed().saturating_sub(last_ended)
+    }
+}
+
+impl Peer {
+    /// The peer of a call; none where the server was not given these connections.
+    pub(crate) fn of(extensions: &Extensions) -> Option<&Self> {
+        extensions
+            .get::<Self>()
+            .or_else(|| extensions.get::<TlsConnectInfo<Self>>().map(TlsConnectInfo::get_ref))
+    }
+
+    /// Marks that a call is in hand.
+    pub(crate) fn begins_call(&self) -> Call {
+        self.calls.in_hand.fetch_add(1, Ordering::AcqRel);
+        Call(Arc::clone(&self.calls))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let now = u64::try_from(self.0.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.last_ended.store(now, Ordering::Release);
+        self.0.in_hand.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(error) = self.poll_silence(context) {
+            return Poll::Ready(Err(error));
+        }
+        let result = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        if !self.greeted && !buffer.filled().is_empty() {
+            self.greeted = true;
+            self.check.as_mut().reset(Instant::now() + IDLE);
+            // Registers the new time.
+            if let Poll::Ready(error) = self.poll_silence(context) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
