@@ -85,9 +85,10 @@ impl Follower {
                 return status;
             }
             let position = self.position;
-            let grown = self.head.wait_for(|head| *head > position);
-            match tokio::time::timeout(HEARTBEAT, grown).await {
-                Ok(Ok(_)) => {}
+            let grown = async { self.head.wait_for(|head| *head > position).await.map(drop) };
+            let grown = tokio::time::timeout(HEARTBEAT, grown).await;
+            match grown {
+                Ok(Ok(())) => {}
                 Ok(Err(_)) => return gone(),
                 Err(_) => self.tell(&answers, None).await,
             }
