@@ -1,18 +1,30 @@
+mod admin;
 mod cleared;
+mod help;
+mod reading;
+mod rule;
+mod values;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use cqrs::domain::{ReminderInterval, Timestamp};
+use clap_complete::Shell;
+use cqrs::domain::ReminderInterval;
 use proto::v1;
 
 use crate::dead_letters::DeadLettersCommand;
 use crate::feed::FeedCommand;
 use crate::up::UpArgs;
 
+pub(crate) use admin::{AdminArgs, AdminCommand};
 pub(crate) use cleared::OrCleared;
 use cleared::or_cleared;
+use help::{EXIT_CODES, HELP};
+pub(crate) use reading::{CandlesArgs, DeliveriesArgs, DeliveryStatus, QuotesArgs};
+pub(crate) use rule::{RuleCommand, RuleEditArgs, RuleListArgs, RuleState};
+pub(crate) use values::SnoozeEnd;
+use values::{first_rule, server_url, ticker};
 
 /// Price alerts in Telegram: say which prices are normal for a stock, and hear of it when they are not.
 #[derive(Debug, Parser)]
@@ -31,57 +43,6 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
-
-/// clap knows no groups of commands; a test keeps this list complete.
-const HELP: &str = "\
-{about}
-
-{usage-heading} {usage}
-
-Start here:
-  up            Run everything in this process: no server, no account; `up --demo` shows it
-  register      Register with an e-mail address
-
-Rules and prices:
-  rule          Add, list, edit and remove rules
-  price         Show the latest price of a ticker
-  average       Show the mean price of a ticker
-  alerts        List past alerts
-  watch         Follow new alerts and prices until Ctrl-C
-  status        Show how prices come in, and which were counted anew lately
-
-Your account:
-  settings      Show or change the time between reminders and the e-mail address
-  link          Get a new link that connects a Telegram chat
-  token         Replace the API token
-  user          Delete your account
-
-For operators (needs Kafka, not the server):
-  dead-letters  List, show and replay records that the services could not handle
-  feed          Publish quotes for a load test, made up or from a file
-
-Options:
-{options}
-
-Examples:
-  stockalert up --demo
-  stockalert register ada@example.org --rule AAPL:170:200
-  stockalert rule add MSFT --high 450 --note \"sell half\"
-  stockalert rule list
-  stockalert average AAPL --window 1h
-  stockalert alerts --limit 5 --json
-{after-help}";
-
-const EXIT_CODES: &str = "\
-Exit codes:
-   0  done
-  64  the command line makes no sense
-  65  the server refused what was given
-  66  there is no such thing, or it is not yours
-  69  the server does not answer
-  70  the server or this program failed
-  74  a file or the output could not be read or written
-  77  no token, or not a valid one";
 
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArgs {
@@ -115,6 +76,18 @@ pub(crate) enum Command {
     /// Publish quotes for a load test, made up or from a file
     #[command(subcommand)]
     Feed(FeedCommand),
+    /// List users, see what waits, publish all rules again, revoke a token
+    Admin(AdminArgs),
+    /// Print what makes your shell complete commands
+    #[command(after_help = "\
+Examples:
+  stockalert completions bash > ~/.local/share/bash-completion/completions/stockalert
+  stockalert completions zsh > ~/.zfunc/_stockalert
+  stockalert completions fish > ~/.config/fish/completions/stockalert.fish")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -124,7 +97,7 @@ pub(crate) enum Command {
 pub(crate) enum ClientCommand {
     /// Register with an e-mail address
     Register(RegisterArgs),
-    /// Add, list, edit and remove rules
+    /// Add, import, preview, list, edit, snooze and remove rules
     #[command(subcommand)]
     Rule(RuleCommand),
     /// Show the latest price of a ticker
@@ -144,8 +117,31 @@ pub(crate) enum ClientCommand {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
     },
-    /// Follow new alerts as they are recorded and the prices of your rules' tickers, until Ctrl-C
-    Watch,
+    /// List the messages that were planned and sent, newest first, and why others were not
+    Deliveries(DeliveriesArgs),
+    /// List recorded prices of a ticker, newest first
+    Quotes(QuotesArgs),
+    /// List open, high, low and close of a ticker by parts of time, oldest first
+    Candles(CandlesArgs),
+    /// List tickers with their latest prices
+    Tickers {
+        /// Only tickers that you have rules of
+        #[arg(long)]
+        own: bool,
+    },
+    /// Send a made-up alert to your Telegram chat, by the way of all alerts
+    TestAlert,
+    /// Watch prices, how far they are from your thresholds, open breaches and new alerts, until Ctrl-C
+    #[command(long_about = "\
+Watch prices, how far they are from your thresholds, open breaches and new alerts, until Ctrl-C.
+
+On a terminal the picture is drawn anew with each change. Elsewhere, and with --lines, each alert and each price is a line; \
+with --json, an object. A connection that breaks is opened again, and no alert is left out.")]
+    Watch {
+        /// One line for each alert and price, also on a terminal
+        #[arg(long)]
+        lines: bool,
+    },
     /// Show how prices come in: the data collectors, tickers without fresh prices, splits of the last 30 days
     Status,
     /// Get a new link that connects a Telegram chat; earlier links stop working
@@ -158,8 +154,11 @@ pub(crate) enum ClientCommand {
         /// New e-mail address
         #[arg(long)]
         email: Option<String>,
+        /// Only say what the settings would be
+        #[arg(long)]
+        dry_run: bool,
     },
-    /// Replace the API token
+    /// Replace or revoke the API token
     #[command(subcommand)]
     Token(TokenCommand),
     /// Delete your account
@@ -184,70 +183,6 @@ pub(crate) struct RegisterArgs {
     /// Replace the profile, although it keeps another registration's only token
     #[arg(long, conflicts_with = "no_save")]
     pub replace: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RuleCommand {
-    /// Add a rule: an alert when the price reaches a threshold
-    #[command(after_help = "\
-Examples:
-  stockalert rule add AAPL --low 170 --high 200.50
-  stockalert rule add BTC-USD --high 150000 --expires 7d --note \"take profit\"")]
-    Add {
-        /// Ticker, such as AAPL, BRK-B, EURUSD=X or ^GSPC
-        #[arg(value_parser = ticker)]
-        ticker: String,
-        /// Alert when the price is at or below this
-        #[arg(long, value_name = "PRICE", allow_negative_numbers = true)]
-        low: Option<String>,
-        /// Alert when the price is at or above this
-        #[arg(long, value_name = "PRICE", allow_negative_numbers = true)]
-        high: Option<String>,
-        /// Shown with each alert
-        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-        note: String,
-        /// Start paused
-        #[arg(long)]
-        paused: bool,
-        /// When the rule stops by itself: a time (RFC 3339) or a duration from now, such as 12h or 7d
-        #[arg(long, value_name = "WHEN", value_parser = moment)]
-        expires: Option<Timestamp>,
-    },
-    /// List your rules, oldest first
-    List,
-    /// Change a rule; it starts anew, as if its price had never been out of range. New thresholds, and `--paused false`,
-    /// end that it is on hold
-    #[command(after_help = "\
-Examples:
-  stockalert rule edit 0198c1de-7d1c-7c3a-9d57-5d0a3c1f2b11 --high 210 --low none
-  stockalert rule edit 0198c1de-7d1c-7c3a-9d57-5d0a3c1f2b11 --paused true")]
-    Edit(Box<RuleEditArgs>),
-    /// Remove a rule
-    Rm {
-        /// Id of the rule, from `rule list`
-        id: String,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RuleEditArgs {
-    /// Id of the rule, from `rule list`
-    pub id: String,
-    /// New low threshold, or "none"
-    #[arg(long, value_name = "PRICE", allow_negative_numbers = true, value_parser = or_cleared::<String>("none"))]
-    pub low: Option<OrCleared<String>>,
-    /// New high threshold, or "none"
-    #[arg(long, value_name = "PRICE", allow_negative_numbers = true, value_parser = or_cleared::<String>("none"))]
-    pub high: Option<OrCleared<String>>,
-    /// New note; an empty one removes it
-    #[arg(long, value_name = "TEXT")]
-    pub note: Option<String>,
-    /// Pause or go on
-    #[arg(long, value_name = "true|false")]
-    pub paused: Option<bool>,
-    /// New end: a time (RFC 3339), a duration from now, or "none"
-    #[arg(long, value_name = "WHEN", value_parser = moment_or_none)]
-    pub expires: Option<OrCleared<Timestamp>>,
 }
 
 #[derive(Debug, Args)]
@@ -278,6 +213,12 @@ pub(crate) struct AverageRange {
 pub(crate) enum TokenCommand {
     /// Get a new API token; the old one stops working at once
     Rotate,
+    /// Revoke the API token without a new one; no call can be made for you any more. Alerts and the bot go on
+    Revoke {
+        /// Say that you mean it
+        #[arg(long, required = true)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -288,55 +229,6 @@ pub(crate) enum UserCommand {
         #[arg(long, required = true)]
         yes: bool,
     },
-}
-
-/// An empty variable is as good as none.
-fn server_url(text: &str) -> Result<String, String> {
-    if !text.is_empty() {
-        crate::connection::endpoint(text)
-            .map_err(|failure| format!("{}; {}", failure.message, failure.remedy.unwrap_or_default()))?;
-    }
-    Ok(text.to_owned())
-}
-
-/// Tickers are upper case; nobody types them so. The server checks the rest.
-#[allow(clippy::unnecessary_wraps, reason = "clap's value parsers answer a Result")]
-fn ticker(text: &str) -> Result<String, std::convert::Infallible> {
-    Ok(text.to_ascii_uppercase())
-}
-
-fn first_rule(text: &str) -> Result<v1::NewRule, String> {
-    let mut parts = text.split(':');
-    let ticker = parts.next().unwrap_or_default().to_ascii_uppercase();
-    let mut threshold = || parts.next().filter(|part| !part.is_empty()).map(str::to_owned);
-    let (low, high) = (threshold(), threshold());
-    if parts.next().is_some() || ticker.is_empty() {
-        return Err("give TICKER:LOW:HIGH, such as AAPL:170:200, AAPL:170 or AAPL::200".to_owned());
-    }
-    Ok(v1::NewRule {
-        ticker,
-        low,
-        high,
-        ..Default::default()
-    })
-}
-
-fn moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let from_now = humantime::parse_duration(text).map_err(
-        |_| "give a time with a zone, such as 2026-01-31T14:30:00Z, or a duration, such as 12h or 7d",
-    )?;
-    Ok(Timestamp::now().plus(from_now))
-}
-
-fn moment_or_none(text: &str) -> Result<OrCleared<Timestamp>, String> {
-    if text == "none" {
-        Ok(OrCleared::Cleared)
-    } else {
-        moment(text).map(OrCleared::Value)
-    }
 }
 
 #[cfg(test)]
@@ -353,34 +245,20 @@ mod tests {
     #[test]
     fn the_help_lists_every_command() {
         for command in Cli::command().get_subcommands() {
-            let line = format!("\n  {:<9} ", command.get_name());
+            let line = format!("\n  {:<13} ", command.get_name());
             assert!(HELP.contains(&line), "{} is missing in HELP", command.get_name());
         }
     }
 
     #[test]
-    fn first_rules_are_read_with_either_threshold_left_out() {
-        let read = |text| first_rule(text).map(|rule| (rule.ticker, rule.low, rule.high));
-        let some = |text: &str| Some(text.to_owned());
-        assert_eq!(
-            read("aapl:170:200"),
-            Ok(("AAPL".into(), some("170"), some("200")))
-        );
-        assert_eq!(read("AAPL:170"), Ok(("AAPL".into(), some("170"), None)));
-        assert_eq!(read("AAPL::200"), Ok(("AAPL".into(), None, some("200"))));
-        assert!(read("AAPL:1:2:3").is_err());
-        assert!(read(":1:2").is_err());
-    }
-
-    #[test]
-    fn an_end_is_a_time_or_a_duration() {
-        assert_eq!(
-            moment("1970-01-01T00:00:01Z"),
-            Ok(Timestamp::from_micros(1_000_000))
-        );
-        let in_an_hour = moment("1h").unwrap().since(Timestamp::now());
-        assert!((3_590..=3_600).contains(&in_an_hour.as_secs()), "{in_an_hour:?}");
-        assert!(moment("tomorrow").is_err());
-        assert_eq!(moment_or_none("none"), Ok(OrCleared::Cleared));
+    fn every_shell_gets_completions_with_every_command() {
+        for shell in [Shell::Bash, Shell::Elvish, Shell::Fish, Shell::PowerShell, Shell::Zsh] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "stockalert", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for command in Cli::command().get_subcommands() {
+                assert!(script.contains(command.get_name()), "{shell} {}", command.get_name());
+            }
+        }
     }
 }

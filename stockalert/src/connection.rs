@@ -14,6 +14,8 @@ use crate::failure::{Exit, Failure, HOW_TO_AUTHENTICATE, no_answer};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Sent along with each call, so that the server stops working on it too.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits before a command is sent again whose answer got lost.
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)];
 
@@ -31,6 +33,8 @@ pub(crate) struct Connection {
 #[derive(Debug, Clone)]
 pub(crate) struct CallSettings {
     authorization: Option<MetadataValue<Ascii>>,
+    /// None for streams, which stay open.
+    deadline: Option<Duration>,
 }
 
 impl Interceptor for CallSettings {
@@ -40,7 +44,9 @@ impl Interceptor for CallSettings {
                 .metadata_mut()
                 .insert("authorization", authorization.clone());
         }
-        request.set_timeout(CALL_TIMEOUT);
+        if let Some(deadline) = self.deadline {
+            request.set_timeout(deadline);
+        }
         Ok(request)
     }
 }
@@ -60,8 +66,25 @@ impl Connection {
         Ok(Self {
             server: server.to_owned(),
             channel,
-            settings: CallSettings { authorization },
+            settings: CallSettings {
+                authorization,
+                deadline: Some(CALL_TIMEOUT),
+            },
         })
+    }
+
+    /// The same connection for calls that have no end of their own.
+    pub(crate) fn without_deadline(&self) -> Self {
+        let mut connection = self.clone();
+        connection.settings.deadline = None;
+        connection
+    }
+
+    pub(crate) fn admin(&self) -> v1::admin_service_client::AdminServiceClient<Transport> {
+        v1::admin_service_client::AdminServiceClient::with_interceptor(
+            self.channel.clone(),
+            self.settings.clone(),
+        )
     }
 
     pub(crate) fn users(&self) -> v1::user_service_client::UserServiceClient<Transport> {
@@ -150,6 +173,9 @@ pub(crate) fn endpoint(server: &str) -> Result<Endpoint, Failure> {
         .and_then(|endpoint| endpoint.user_agent(concat!("stockalert/", env!("CARGO_PKG_VERSION"))))
         .map_err(|error| misuse(root_cause(&error)))?
         .connect_timeout(CONNECT_TIMEOUT)
+        // A stream whose other end is gone without a word ends.
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .tcp_nodelay(true);
     if server.starts_with("https://") {
         let tls = ClientTlsConfig::new().with_native_roots();

@@ -98,6 +98,11 @@ impl Failure {
                 Some(HOW_TO_AUTHENTICATE.to_owned()),
             ),
             Code::NotFound => (Exit::NotFound, status.message().to_owned(), None),
+            Code::Aborted => (
+                Exit::Refused,
+                status.message().to_owned(),
+                Some("somebody changed it meanwhile: look at it again, and decide anew".to_owned()),
+            ),
             Code::InvalidArgument
             | Code::OutOfRange
             | Code::FailedPrecondition
@@ -112,7 +117,6 @@ impl Failure {
             | Code::Cancelled
             | Code::Unknown
             | Code::DeadlineExceeded
-            | Code::Aborted
             | Code::Unimplemented
             | Code::Internal
             | Code::Unavailable
@@ -187,12 +191,13 @@ pub(crate) const HOW_TO_AUTHENTICATE: &str =
 /// Whether the request may or may not have been carried out: the connection broke, or the time was up.
 pub(crate) fn no_answer(status: &Status) -> bool {
     match status.code() {
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted => true,
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => true,
         // The client library's own errors come as Unknown with a source; a server's have none.
         Code::Unknown => std::error::Error::source(status).is_some(),
         Code::Ok
         | Code::InvalidArgument
         | Code::NotFound
+        | Code::Aborted
         | Code::AlreadyExists
         | Code::PermissionDenied
         | Code::ResourceExhausted

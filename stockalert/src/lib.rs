@@ -15,7 +15,7 @@ mod view;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use crate::cli::{Cli, Command};
 use crate::failure::Exit;
@@ -43,6 +43,8 @@ pub fn main() -> ExitCode {
             block_on(dead_letters::run(command, json)).map(|()| ExitCode::SUCCESS)
         }
         Command::Feed(command) => block_on(feed::run(command, json)).map(|()| ExitCode::SUCCESS),
+        Command::Completions { shell } => completions(shell).map(|()| ExitCode::SUCCESS),
+        Command::Admin(args) => block_on(client::admin(args, cli.global)).map(|()| ExitCode::SUCCESS),
         Command::Client(command) => block_on(client::run(command, cli.global)).map(|()| ExitCode::SUCCESS),
     };
     match result {
@@ -53,6 +55,15 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit as u8)
         }
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "stockalert", &mut script);
+    let mut out = std::io::stdout().lock();
+    out.write_all(&script)
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::output(&error))
 }
 
 fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

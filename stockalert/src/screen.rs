@@ -45,6 +45,17 @@ impl Screen {
         }
     }
 
+    /// The same screen at its present size, and its lines: people resize terminals.
+    pub(crate) fn measured(&self) -> (Self, usize) {
+        let mut screen = self.clone();
+        let mut lines = 24;
+        if let Some((terminal_size::Width(width), terminal_size::Height(height))) = terminal_size::terminal_size() {
+            screen.width = Some(usize::from(width));
+            lines = usize::from(height);
+        }
+        (screen, lines)
+    }
+
     /// Writes one JSON document on a line, or the text.
     pub(crate) fn result<T: Serialize>(
         &self,

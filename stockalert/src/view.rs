@@ -1,11 +1,19 @@
 //! What `--json` prints. The field names are those of the API, and part of the command line's contract: prices are
 //! decimal strings, times RFC 3339 in UTC, what is absent is null.
 
+mod admin;
+mod history;
+mod preview;
 mod system;
 
 use proto::v1;
 use serde::Serialize;
 
+use crate::screen::Style;
+
+pub(crate) use admin::{Lag, Republished, UserSummary};
+pub(crate) use history::{Candle, Delivery, TickerSummary};
+pub(crate) use preview::{BatchError, BatchResult, Preview};
 pub(crate) use system::{Breaker, Feed, Restating, StaleTicker, Status, TickerRestatement};
 
 #[derive(Debug, Serialize)]
@@ -39,6 +47,25 @@ pub(crate) struct Rule {
     pub update_time: Option<jiff::Timestamp>,
     /// Not null: the rule is on hold.
     pub hold: Option<Restating>,
+    pub etag: String,
+    /// Not null: its messages are held back.
+    pub snooze: Option<Snooze>,
+    /// Not null: the price is out of range.
+    pub episode: Option<Episode>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Snooze {
+    /// Null: until the price is back.
+    pub until_time: Option<jiff::Timestamp>,
+    pub until_back: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Episode {
+    pub side: Side,
+    pub start_time: Option<jiff::Timestamp>,
+    pub price: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,6 +111,37 @@ pub(crate) enum Side {
     Unknown,
 }
 
+impl Side {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::In => "in range",
+            Self::Above => "above",
+            Self::Below => "below",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub(crate) const fn style(self) -> Style {
+        match self {
+            Self::In => Style::Cyan,
+            Self::Above => Style::Green,
+            Self::Below => Style::Red,
+            Self::Unknown => Style::Plain,
+        }
+    }
+}
+
+impl From<v1::Side> for Side {
+    fn from(side: v1::Side) -> Self {
+        match side {
+            v1::Side::In => Self::In,
+            v1::Side::Above => Self::Above,
+            v1::Side::Below => Self::Below,
+            v1::Side::Unspecified => Self::Unknown,
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub(crate) struct Registration {
     pub user: User,
@@ -106,6 +164,12 @@ pub(crate) struct NewToken {
 pub(crate) struct Deleted {
     pub id: String,
     pub deleted: bool,
+}
+
+/// A token that works no more.
+#[derive(Debug, Serialize)]
+pub(crate) struct Revoked {
+    pub revoked: bool,
 }
 
 /// A line of `watch`.
@@ -161,6 +225,34 @@ impl From<v1::Rule> for Rule {
             create_time: time(rule.create_time),
             update_time: time(rule.update_time),
             hold: rule.hold.map(Into::into),
+            etag: rule.etag,
+            snooze: rule.snooze.map(Into::into),
+            episode: rule.episode.map(Into::into),
+        }
+    }
+}
+
+impl From<v1::Snooze> for Snooze {
+    fn from(snooze: v1::Snooze) -> Self {
+        match snooze.end {
+            Some(v1::snooze::End::UntilTime(until)) => Self {
+                until_time: time(Some(until)),
+                until_back: false,
+            },
+            Some(v1::snooze::End::UntilBack(_)) | None => Self {
+                until_time: None,
+                until_back: true,
+            },
+        }
+    }
+}
+
+impl From<v1::Episode> for Episode {
+    fn from(episode: v1::Episode) -> Self {
+        Self {
+            side: episode.side().into(),
+            start_time: time(episode.start_time),
+            price: episode.price,
         }
     }
 }
@@ -192,12 +284,7 @@ impl Average {
 
 impl From<v1::Alert> for Alert {
     fn from(alert: v1::Alert) -> Self {
-        let side = match alert.side() {
-            v1::Side::In => Side::In,
-            v1::Side::Above => Side::Above,
-            v1::Side::Below => Side::Below,
-            v1::Side::Unspecified => Side::Unknown,
-        };
+        let side = alert.side().into();
         Self {
             id: alert.id,
             rule_id: alert.rule_id,

@@ -1,13 +1,20 @@
 //! The commands that call a server. Each is: build the request, call, show the answer.
 
+mod admin;
 mod alert;
+mod delivery;
+mod history;
+mod import;
+mod preview;
 mod quote;
 mod rule;
 mod system;
 mod user;
 mod watch;
 
-use crate::cli::{ClientCommand, GlobalArgs, RuleCommand, TokenCommand, UserCommand};
+use proto::v1;
+
+use crate::cli::{AdminArgs, ClientCommand, GlobalArgs, RuleCommand, TokenCommand, UserCommand};
 use crate::connection::Connection;
 use crate::failure::{Exit, Failure, HOW_TO_AUTHENTICATE};
 use crate::profile::{Profile, ProfileFile};
@@ -31,41 +38,85 @@ pub(crate) async fn run(command: ClientCommand, global: GlobalArgs) -> Result<()
     let session = Session::new(global)?;
     match command {
         ClientCommand::Register(args) => user::register(&session, args).await,
-        ClientCommand::Settings { reminders, email } => user::settings(&session, reminders, email).await,
+        ClientCommand::Settings {
+            reminders,
+            email,
+            dry_run,
+        } => user::settings(&session, reminders, email, dry_run).await,
         ClientCommand::Link => user::link(&session).await,
         ClientCommand::Token(TokenCommand::Rotate) => user::rotate_token(&session).await,
+        ClientCommand::Token(TokenCommand::Revoke { yes: _ }) => user::revoke_token(&session).await,
         ClientCommand::User(UserCommand::Rm { yes: _ }) => user::delete(&session).await,
-        ClientCommand::Rule(RuleCommand::Add {
+        ClientCommand::Rule(command) => on_rules(&session, command).await,
+        ClientCommand::Price { ticker } => quote::price(&session, ticker).await,
+        ClientCommand::Average(args) => quote::average(&session, args).await,
+        ClientCommand::Alerts { rule, limit } => alert::list(&session, rule, limit).await,
+        ClientCommand::Status => system::status(&session).await,
+        ClientCommand::Deliveries(args) => delivery::list(&session, args).await,
+        ClientCommand::TestAlert => delivery::test(&session).await,
+        ClientCommand::Quotes(args) => history::quotes(&session, args).await,
+        ClientCommand::Candles(args) => history::candles(&session, args).await,
+        ClientCommand::Tickers { own } => history::tickers(&session, own).await,
+        ClientCommand::Watch { lines } => watch::run(&session, lines).await,
+    }
+}
+
+async fn on_rules(session: &Session, command: RuleCommand) -> Result<(), Failure> {
+    match command {
+        RuleCommand::Add {
             ticker,
             low,
             high,
             note,
             paused,
             expires,
-        }) => {
-            let expire_time = expires.map(rule::wire_time);
-            rule::add(
-                &session,
-                proto::v1::NewRule {
-                    ticker,
-                    low,
-                    high,
-                    note,
-                    paused,
-                    expire_time,
-                },
-            )
-            .await
+            dry_run,
+        } => {
+            let new = v1::NewRule {
+                ticker,
+                low,
+                high,
+                note,
+                paused,
+                expire_time: expires.map(rule::wire_time),
+            };
+            rule::add(session, new, dry_run).await
         }
-        ClientCommand::Rule(RuleCommand::List) => rule::list(&session).await,
-        ClientCommand::Rule(RuleCommand::Edit(args)) => rule::edit(&session, *args).await,
-        ClientCommand::Rule(RuleCommand::Rm { id }) => rule::delete(&session, id).await,
-        ClientCommand::Price { ticker } => quote::price(&session, ticker).await,
-        ClientCommand::Average(args) => quote::average(&session, args).await,
-        ClientCommand::Alerts { rule, limit } => alert::list(&session, rule, limit).await,
-        ClientCommand::Status => system::status(&session).await,
-        ClientCommand::Watch => watch::run(&session).await,
+        RuleCommand::List(args) => rule::list(session, args).await,
+        RuleCommand::Show { id } => rule::get(session, id).await,
+        RuleCommand::Edit(args) => rule::edit(session, *args).await,
+        RuleCommand::Rm { id, etag } => rule::delete(session, id, etag).await,
+        RuleCommand::Import { file, dry_run } => import::run(session, &file, dry_run).await,
+        RuleCommand::Snooze { id, until } => rule::snooze(session, id, until).await,
+        RuleCommand::Preview {
+            ticker,
+            low,
+            high,
+            window,
+        } => {
+            let rule = v1::NewRule {
+                ticker,
+                low,
+                high,
+                ..Default::default()
+            };
+            preview::run(session, rule, window).await
+        }
     }
+}
+
+/// Runs an operator's command.
+pub(crate) async fn admin(args: AdminArgs, global: GlobalArgs) -> Result<(), Failure> {
+    let Some(token) = args.operator_token.filter(|token| !token.is_empty()) else {
+        return Err(Failure::new(Exit::Denied, "there is no operator token").remedy(
+            "give the one that the server was started with, by STOCKALERT_OPERATOR_TOKEN or --operator-token",
+        ));
+    };
+    // A user's token is of no use here and is not sent.
+    let mut session = Session::new(global)?;
+    session.token = Some(token);
+    session.token_from_profile = false;
+    admin::run(&session, args.command).await
 }
 
 impl Session {

@@ -2,7 +2,7 @@ use cqrs::domain::Timestamp;
 use proto::v1;
 
 use super::{Session, request_id, required};
-use crate::cli::RuleEditArgs;
+use crate::cli::{RuleEditArgs, RuleListArgs, RuleState, SnoozeEnd};
 use crate::connection::Connection;
 use crate::failure::{Exit, Failure};
 use crate::screen::Style;
@@ -12,12 +12,12 @@ use crate::view;
 /// The most the server gives at once.
 pub(super) const PAGE_SIZE: i32 = 200;
 
-pub(super) async fn add(session: &Session, rule: v1::NewRule) -> Result<(), Failure> {
+pub(super) async fn add(session: &Session, rule: v1::NewRule, dry_run: bool) -> Result<(), Failure> {
     let connection = session.connect().await?;
     let request = v1::CreateRuleRequest {
         rule: Some(rule),
         request_id: request_id(),
-        validate_only: false,
+        validate_only: dry_run,
     };
     let answer = connection.idempotent(|| {
         let (mut rules, request) = (connection.rules(), request.clone());
@@ -41,6 +41,7 @@ fn edit_request(args: RuleEditArgs) -> Result<v1::UpdateRuleRequest, Failure> {
     let mut paths = Vec::new();
     let mut rule = v1::Rule {
         id: args.id,
+        etag: args.etag.unwrap_or_default(),
         ..Default::default()
     };
     if let Some(low) = args.low {
@@ -71,16 +72,16 @@ fn edit_request(args: RuleEditArgs) -> Result<v1::UpdateRuleRequest, Failure> {
         rule: Some(rule),
         update_mask: Some(prost_types::FieldMask { paths }),
         request_id: request_id(),
-        validate_only: false,
+        validate_only: args.dry_run,
     })
 }
 
-pub(super) async fn delete(session: &Session, rule_id: String) -> Result<(), Failure> {
+pub(super) async fn delete(session: &Session, rule_id: String, etag: Option<String>) -> Result<(), Failure> {
     let connection = session.connect().await?;
     let request = v1::DeleteRuleRequest {
         rule_id: rule_id.clone(),
         request_id: request_id(),
-        etag: String::new(),
+        etag: etag.unwrap_or_default(),
     };
     let answer = connection.idempotent(|| {
         let (mut rules, request) = (connection.rules(), request.clone());
@@ -96,13 +97,49 @@ pub(super) async fn delete(session: &Session, rule_id: String) -> Result<(), Fai
         .result(&deleted, || format!("Removed rule {}.\n", deleted.id))
 }
 
-pub(super) async fn list(session: &Session) -> Result<(), Failure> {
+pub(super) async fn get(session: &Session, rule_id: String) -> Result<(), Failure> {
     let connection = session.connect().await?;
-    let rules = all(&connection)
+    let answer = connection.rules().get_rule(v1::GetRuleRequest { rule_id }).await;
+    show(session, answer.map_err(|status| connection.failure(&status))?.into_inner().rule)
+}
+
+pub(super) async fn snooze(session: &Session, rule_id: String, until: SnoozeEnd) -> Result<(), Failure> {
+    let end = match until {
+        SnoozeEnd::At(time) => Some(v1::snooze::End::UntilTime(wire_time(time))),
+        SnoozeEnd::Back => Some(v1::snooze::End::UntilBack(true)),
+        SnoozeEnd::Off => None,
+    };
+    let request = v1::SnoozeRuleRequest {
+        rule_id,
+        snooze: end.map(|end| v1::Snooze { end: Some(end) }),
+    };
+    let connection = session.connect().await?;
+    let answer = connection.rules().snooze_rule(request).await;
+    show(session, answer.map_err(|status| connection.failure(&status))?.into_inner().rule)
+}
+
+pub(super) async fn list(session: &Session, args: RuleListArgs) -> Result<(), Failure> {
+    let connection = session.connect().await?;
+    let state = |state: &RuleState| match state {
+        RuleState::Active => v1::rule::State::Active,
+        RuleState::Paused => v1::rule::State::Paused,
+        RuleState::OnHold => v1::rule::State::OnHold,
+        RuleState::Expired => v1::rule::State::Expired,
+    };
+    let wanted = v1::ListRulesRequest {
+        states: args.states.iter().map(|s| state(s).into()).collect(),
+        ticker: args.ticker.unwrap_or_default(),
+        out_of_range: args.out_of_range,
+        ..Default::default()
+    };
+    let all_of_them = wanted == v1::ListRulesRequest::default();
+    let rules = all(&connection, wanted)
         .await
         .map_err(|status| connection.failure(&status))?;
     session.screen.result(&rules, || {
-        if rules.is_empty() {
+        if rules.is_empty() && !all_of_them {
+            "You have no such rules.\n".to_owned()
+        } else if rules.is_empty() {
             "You have no rules. Add one: stockalert rule add AAPL --low 170 --high 200\n".to_owned()
         } else {
             table(session, &rules)
@@ -110,15 +147,18 @@ pub(super) async fn list(session: &Session) -> Result<(), Failure> {
     })
 }
 
-/// All of the caller's rules, oldest first.
-pub(super) async fn all(connection: &Connection) -> Result<Vec<view::Rule>, tonic::Status> {
+/// All of the caller's rules that are wanted, oldest first.
+pub(super) async fn all(
+    connection: &Connection,
+    wanted: v1::ListRulesRequest,
+) -> Result<Vec<view::Rule>, tonic::Status> {
     let mut rules = Vec::new();
     let mut page_token = String::new();
     loop {
         let request = v1::ListRulesRequest {
             page_size: PAGE_SIZE,
             page_token,
-            ..Default::default()
+            ..wanted.clone()
         };
         let page = connection.rules().list_rules(request).await?.into_inner();
         rules.extend(page.rules.into_iter().map(view::Rule::from));
@@ -138,7 +178,7 @@ fn show(session: &Session, rule: Option<v1::Rule>) -> Result<(), Failure> {
 
 pub(super) fn table(session: &Session, rules: &[view::Rule]) -> String {
     let screen = &session.screen;
-    let mut table = Table::new(["ID", "TICKER", ">LOW", ">HIGH", "STATE", "EXPIRES", "NOTE"]);
+    let mut table = Table::new(["ID", "TICKER", ">LOW", ">HIGH", "STATE", "PRICE", "SNOOZED", "EXPIRES", "NOTE"]);
     let now = jiff::Timestamp::now();
     for rule in rules {
         let expired = rule.expire_time.is_some_and(|time| time <= now);
@@ -156,6 +196,11 @@ pub(super) fn table(session: &Session, rules: &[view::Rule]) -> String {
             rule.low.as_deref().unwrap_or_default().into(),
             rule.high.as_deref().unwrap_or_default().into(),
             state,
+            match &rule.episode {
+                Some(episode) => Cell::styled(format!("is {}", episode.side.name()), episode.side.style()),
+                None => "".into(),
+            },
+            rule.snooze.as_ref().map(|snooze| snoozed(session, snooze)).unwrap_or_default().into(),
             rule.expire_time
                 .map(|time| screen.time(time))
                 .unwrap_or_default()
@@ -164,6 +209,13 @@ pub(super) fn table(session: &Session, rules: &[view::Rule]) -> String {
         ]);
     }
     screen.render(&table)
+}
+
+fn snoozed(session: &Session, snooze: &view::Snooze) -> String {
+    match snooze.until_time {
+        Some(time) => format!("until {}", session.screen.time(time)),
+        None => "until back".to_owned(),
+    }
 }
 
 pub(super) fn wire_time(time: Timestamp) -> prost_types::Timestamp {
@@ -189,13 +241,16 @@ mod tests {
             note: None,
             paused: None,
             expires: Some(OrCleared::Value(Timestamp::from_micros(1_500_000))),
+            etag: Some("E".into()),
+            dry_run: true,
         })
         .unwrap();
+        assert!(request.validate_only);
         let (rule, mask) = (request.rule.unwrap(), request.update_mask.unwrap());
         assert_eq!(mask.paths, ["low", "high", "expire_time"]);
         assert_eq!(
-            (rule.id.as_str(), rule.low, rule.high.as_deref()),
-            ("R", None, Some("210"))
+            (rule.etag.as_str(), rule.id.as_str(), rule.low, rule.high.as_deref()),
+            ("E", "R", None, Some("210"))
         );
         assert_eq!(
             rule.expire_time,

@@ -98,6 +98,7 @@ pub(super) async fn settings(
     session: &Session,
     reminders: Option<OrCleared<ReminderInterval>>,
     email: Option<String>,
+    dry_run: bool,
 ) -> Result<(), Failure> {
     let connection = session.connect().await?;
     let mut paths = Vec::new();
@@ -121,7 +122,7 @@ pub(super) async fn settings(
             user: Some(user),
             update_mask: Some(prost_types::FieldMask { paths }),
             request_id: request_id(),
-            validate_only: false,
+            validate_only: dry_run,
         };
         let answer = connection.idempotent(|| {
             let (mut users, request) = (connection.users(), request.clone());
@@ -187,6 +188,21 @@ pub(super) async fn rotate_token(session: &Session) -> Result<(), Failure> {
         .screen
         .result(&new, || token(session, &new.api_token, new.profile.as_deref()))?;
     saved
+}
+
+pub(super) async fn revoke_token(session: &Session) -> Result<(), Failure> {
+    let connection = session.connect().await?;
+    let answer = connection.users().revoke_token(v1::RevokeTokenRequest {}).await;
+    answer.map_err(|status| connection.failure(&status))?;
+    let revoked = view::Revoked { revoked: true };
+    session.screen.result(&revoked, || {
+        "Revoked your API token. Alerts and the bot go on; nothing else can be asked for you any more.\n".to_owned()
+    })?;
+    if session.token_from_profile {
+        session.profile.delete()
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) async fn delete(session: &Session) -> Result<(), Failure> {
