@@ -8,6 +8,7 @@ mod error;
 mod history;
 mod leases;
 mod ledger;
+mod operators;
 mod outbox;
 mod queries;
 mod rows;
@@ -26,6 +27,7 @@ pub use ledger::{
     Folded, FoldedFeeds, Heading, HeldRule, Ledger, LedgerChange, MAX_ITEMS, MessageFacts, MessageItem,
     OpenEpisode, Outcome, Pace, Recipient, Restated, Resumed, reasons,
 };
+pub use operators::{Operators, UserSummary, Waiting};
 pub use outbox::{Outbox, OutboxEntry};
 pub use queries::{
     AlertFeed, AlertView, Average, AverageRange, Breach, DeliveryFilter, ListedDelivery, NumberedAlert, OpenRange, Page,

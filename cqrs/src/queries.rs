@@ -325,7 +325,7 @@ struct AlertsBefore {
 }
 
 /// The first `limit` of the rows found, which were asked for one more than that.
-fn page_of<T, K: Serialize>(
+pub(crate) fn page_of<T, K: Serialize>(
     found: &[AnyRow],
     limit: u32,
     read: impl Fn(&AnyRow) -> Result<T, StoreError>,
@@ -349,7 +349,7 @@ fn write_token<K: Serialize>(key: &K) -> Result<String, StoreError> {
     Ok(URL_SAFE_NO_PAD.encode(json))
 }
 
-fn read_token<K: DeserializeOwned>(token: &str) -> Result<K, StoreError> {
+pub(crate) fn read_token<K: DeserializeOwned>(token: &str) -> Result<K, StoreError> {
     let unreadable = || StoreError::PageToken {
         value: token.chars().take(64).collect(),
     };

@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Executor as _};
 
 use crate::dialect::Dialect;
-use crate::{AlertFeed, Commands, Leases, Ledger, Limits, Outbox, Queries, QuoteHistory, StoreError};
+use crate::{AlertFeed, Commands, Leases, Ledger, Limits, Operators, Outbox, Queries, QuoteHistory, StoreError};
 
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrator = sqlx::migrate!("../db/migrations");
@@ -154,6 +154,12 @@ impl Store {
     #[must_use]
     pub fn leases(&self) -> Leases {
         Leases::new(self.clone())
+    }
+
+    /// What operators see and do.
+    #[must_use]
+    pub fn operators(&self) -> Operators {
+        Operators::new(self.clone())
     }
 
     /// What users were told.

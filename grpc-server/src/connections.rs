@@ -250,3 +250,63 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_stream::StreamExt as _;
+
+    use super::*;
+
+    /// Both ends of a connection.
+    async fn pair() -> (TcpStream, Connection) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut connections = Connections::new(listener, &SecurityArgs::default());
+        let client = TcpStream::connect(address).await.unwrap();
+        (client, connections.next().await.unwrap().unwrap())
+    }
+
+    async fn seconds_until_left(connection: &mut Connection) -> u64 {
+        let start = Instant::now();
+        let error = connection.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        start.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_left_soon() {
+        let (_client, mut connection) = pair().await;
+        assert_eq!(seconds_until_left(&mut connection).await, GREETING.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_makes_no_call_is_left_later_and_who_has_one_in_hand_never() {
+        let (mut client, mut connection) = pair().await;
+        client.write_all(b"P").await.unwrap();
+        assert_eq!(connection.read_u8().await.unwrap(), b'P');
+        let call = connection.connect_info().begins_call();
+        let ended = async {
+            tokio::time::sleep(IDLE * 3).await;
+            drop(call);
+        };
+        let (seconds, ()) = tokio::join!(seconds_until_left(&mut connection), ended);
+        assert_eq!(seconds, IDLE.as_secs() * 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_call_ends_later_than_the_first() {
+        let (mut client, mut connection) = pair().await;
+        client.write_all(b"P").await.unwrap();
+        connection.read_u8().await.unwrap();
+        let peer = connection.connect_info();
+        let calls = async {
+            for _ in 0..3 {
+                tokio::time::sleep(IDLE / 2).await;
+                drop(peer.begins_call());
+            }
+        };
+        let (seconds, ()) = tokio::join!(seconds_until_left(&mut connection), calls);
+        assert_eq!(seconds, IDLE.as_secs() * 5 / 2);
+    }
+}

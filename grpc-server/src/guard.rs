@@ -308,30 +308,4 @@ fn record(method: String, response: &Response<Body>, started: Instant) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn token_in(values: &[&str]) -> Option<String> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(header::AUTHORIZATION, value.parse().unwrap());
-        }
-        bearer_token(&headers).map(|token| token.expose().to_owned())
-    }
-
-    #[test]
-    fn only_one_bearer_token_is_taken() {
-        assert_eq!(token_in(&["Bearer abc"]).as_deref(), Some("abc"));
-        assert_eq!(token_in(&["bearer  abc "]).as_deref(), Some("abc"));
-        for values in [
-            &[][..],
-            &["abc"],
-            &["Basic abc"],
-            &["Bearer"],
-            &["Bearer "],
-            &["Bearer a", "Bearer b"],
-        ] {
-            assert_eq!(token_in(values), None, "{values:?}");
-        }
-    }
-}
+mod tests;

@@ -65,6 +65,16 @@ impl Default for SecurityArgs {
     }
 }
 
+impl SecurityArgs {
+    /// Whether the files can be used, before anything connects.
+    ///
+    /// # Errors
+    /// If not: which one, why, and what to do.
+    pub fn check(&self) -> Result<(), service::config::BadSetting> {
+        crate::tls::of(self).map(drop)
+    }
+}
+
 fn lifetime(text: &str) -> Result<Duration, String> {
     let shortest = Duration::from_secs(60);
     let longest = Duration::from_secs(10 * 366 * 24 * 60 * 60);

@@ -6,7 +6,6 @@ use proto::v1::system_service_server::SystemService;
 use tonic::{Request, Response, Status};
 
 use crate::api::Api;
-use crate::guard::caller_of;
 use crate::status::of_store;
 use crate::wire;
 
@@ -21,9 +20,8 @@ const MOST: u32 = 100;
 impl SystemService for Api {
     async fn get_status(
         &self,
-        request: Request<v1::GetStatusRequest>,
+        _: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        caller_of(&request)?;
         let now = Timestamp::now();
         let (feeds, stale, restatements) = tokio::try_join!(
             self.queries.feeds(),

@@ -12,7 +12,7 @@ const GOOD: [(&str, &str); 4] = [
 ];
 
 /// Program, setting, bad value, and what the message must say of the values that are allowed.
-const BAD: [(&str, &str, &str, &str); 17] = [
+const BAD: [(&str, &str, &str, &str); 21] = [
     ("grpc-server", "GRPC_LISTEN", "localhost", "127.0.0.1:50051"),
     (
         "grpc-server",
@@ -23,6 +23,10 @@ const BAD: [(&str, &str, &str, &str); 17] = [
     ("grpc-server", "DATABASE_READ_URL", "hunter2", "sqlite://"),
     ("grpc-server", "MAX_RULES_PER_USER", "0", "1..=10000"),
     ("grpc-server", "KAFKA_PARTITIONS", "1025", "1..=1024"),
+    ("grpc-server", "OPERATOR_TOKEN", "hunter2", "32 to 128"),
+    ("grpc-server", "API_TOKEN_LIFETIME", "0", "90d"),
+    ("grpc-server", "CALLS_PER_SECOND", "0", "1..=1000000"),
+    ("grpc-server", "TRUSTED_PROXIES", "proxy", "172.16.0.0/12"),
     (
         "data-collector",
         "QUOTE_PROVIDER",

@@ -94,7 +94,13 @@ impl System {
         let grpc_server = start(
             "grpc-server",
             "grpc-server",
-            &[kafka.clone(), database.clone(), ("GRPC_LISTEN", grpc.clone())],
+            &[
+                kafka.clone(),
+                database.clone(),
+                ("GRPC_LISTEN", grpc.clone()),
+                // All users of the test come from one address.
+                ("REGISTRATIONS_PER_HOUR", "100000".into()),
+            ],
         );
         let recorder = start(
             "quote-recorder",

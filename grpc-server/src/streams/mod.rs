@@ -50,11 +50,11 @@ struct Shared {
 }
 
 impl Streams {
-    /// Polls until shutdown, which also ends all streams.
-    pub(crate) fn start(store: &Store, shutdown: CancellationToken) -> Self {
+    /// Polls until shutdown, which also ends all streams. `queries` say which tokens are good.
+    pub(crate) fn start(store: &Store, queries: Queries, shutdown: CancellationToken) -> Self {
         let streams = Self(Arc::new(Shared {
             feed: store.alert_feed(),
-            queries: store.queries(),
+            queries,
             heads: Heads::default(),
             prices: Prices::default(),
             places: Arc::default(),

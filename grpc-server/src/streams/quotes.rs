@@ -230,7 +230,7 @@ mod tests {
             connect_timeout: Duration::from_secs(30),
         };
         let store = Store::open(&settings).await.unwrap();
-        let streams = Streams::start(&store, CancellationToken::new());
+        let streams = Streams::start(&store, store.queries(), CancellationToken::new());
         let caller = Caller(UserId::generate());
         let mut follower = Follower {
             own: false,

@@ -9,10 +9,11 @@ use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::app::{App, Database, no_broker, some_email};
 
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
+    "stockalert.v1.AdminService",
     "stockalert.v1.AlertService",
     "stockalert.v1.QuoteService",
     "stockalert.v1.RuleService",

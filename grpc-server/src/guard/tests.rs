@@ -1,0 +1,101 @@
+use cqrs::{Store, StoreSettings};
+use tokio::sync::Notify;
+use tower::service_fn;
+
+use super::*;
+
+async fn guard(folder: &std::path::Path) -> Arc<Guard> {
+    let settings = StoreSettings {
+        url: format!("sqlite://{}", folder.join("x.db").display()),
+        read_url: None,
+        max_connections: 1,
+        connect_timeout: Duration::from_secs(10),
+    };
+    let store = Store::open(&settings).await.unwrap();
+    GuardLayer::new(store.queries(), SecurityArgs::default(), CancellationToken::new())
+        .unwrap()
+        .0
+}
+
+/// An open method, so that no token is needed.
+fn request() -> Request<Body> {
+    Request::builder()
+        .uri("/grpc.health.v1.Health/Check")
+        .body(Body::empty())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_goes_away_keeps_its_place_until_its_work_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(folder.path()).await;
+    let may_end = Arc::new(Notify::new());
+    let begun = Arc::new(Notify::new());
+    for _ in 0..MAX_REQUESTS_OF_ONE {
+        let (may_end, has_begun) = (Arc::clone(&may_end), Arc::clone(&begun));
+        let work = service_fn(move |_: Request<Body>| {
+            let (may_end, has_begun) = (Arc::clone(&may_end), Arc::clone(&has_begun));
+            async move {
+                has_begun.notify_one();
+                may_end.notified().await;
+                Ok::<_, Infallible>(Response::new(Body::empty()))
+            }
+        });
+        // Dropped as soon as the work has begun.
+        tokio::select! {
+            _ = handle(Arc::clone(&guard), work, request()) => panic!("it waits"),
+            () = begun.notified() => {}
+        }
+    }
+    let nothing = || service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+    let code = async || {
+        let response = handle(Arc::clone(&guard), nothing(), request()).await;
+        Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code())
+    };
+    assert_eq!(code().await, Code::ResourceExhausted);
+    may_end.notify_waiters();
+    let again = async {
+        while code().await != Code::Ok {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), again).await.unwrap();
+}
+
+#[tokio::test]
+async fn work_that_fails_for_good_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(folder.path()).await;
+    #[expect(unreachable_code, reason = "the type of the answer")]
+    let work = service_fn(|_: Request<Body>| async {
+        panic!("as a bug would");
+        Ok::<_, Infallible>(Response::new(Body::empty()))
+    });
+    let response = handle(guard, work, request()).await;
+    let status = Status::from_header_map(response.headers()).unwrap();
+    assert_eq!(status.code(), Code::Unavailable);
+}
+
+fn token_in(values: &[&str]) -> Option<String> {
+    let mut headers = HeaderMap::new();
+    for value in values {
+        headers.append(header::AUTHORIZATION, value.parse().unwrap());
+    }
+    bearer_token(&headers).map(|token| token.expose().to_owned())
+}
+
+#[test]
+fn only_one_bearer_token_is_taken() {
+    assert_eq!(token_in(&["Bearer abc"]).as_deref(), Some("abc"));
+    assert_eq!(token_in(&["bearer  abc "]).as_deref(), Some("abc"));
+    for values in [
+        &[][..],
+        &["abc"],
+        &["Basic abc"],
+        &["Bearer"],
+        &["Bearer "],
+        &["Bearer a", "Bearer b"],
+    ] {
+        assert_eq!(token_in(values), None, "{values:?}");
+    }
+}
