@@ -31,6 +31,10 @@ const GRACE: Duration = Duration::from_secs(12);
 pub(crate) fn run(args: UpArgs) -> Result<ExitCode, Failure> {
     service::init_telemetry(&args.log);
     service::install_metrics();
+    if !args.demo {
+        let checked = args.security.check();
+        checked.map_err(|error| Failure::new(Exit::Misuse, error.to_string()))?;
+    }
     let listener = listen(&args)?;
     let folder = if args.demo {
         DataFolder::temporary()?
@@ -68,7 +72,7 @@ async fn serve(settings: &Settings, folder: &DataFolder, listener: TcpListener) 
     let banner = banner::Facts {
         settings,
         folder,
-        server: format!("http://{address}"),
+        server: format!("{}://{address}", settings.scheme()),
     };
     let started = if settings.demo {
         let user = shutdown.run_until_cancelled(demo::register(&banner.server)).await;

@@ -136,6 +136,11 @@ impl Settings {
         })
     }
 
+    /// Of the API's address.
+    pub(super) const fn scheme(&self) -> &'static str {
+        if self.security.grpc_tls_cert.is_some() { "https" } else { "http" }
+    }
+
     pub(super) const fn poll_interval(&self) -> Duration {
         self.source.quote_poll_interval
     }
