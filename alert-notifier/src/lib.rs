@@ -14,7 +14,6 @@ mod metrics;
 mod reminders;
 mod run;
 pub mod sender;
-mod test_alert;
 pub mod text;
 
 pub use config::{Config, Retries, TelegramArgs, WebhookArgs};

@@ -5,6 +5,7 @@ use cqrs::{Ledger, Store};
 use secrecy::SecretString;
 use service::Context;
 use service::kafka::Kafka;
+use service::test_alerts::TestAlerts;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -17,7 +18,6 @@ use crate::delivery::Worker;
 use crate::feeds::Feeds;
 use crate::intake::{Folding, Intake};
 use crate::sender::{Sender, TelegramSender, TerminalSender};
-use crate::test_alert::TestAlerts;
 use crate::{Config, metrics, reminders};
 
 /// Folds alerts, sends messages, plans reminders and answers the bot's users, until shutdown.

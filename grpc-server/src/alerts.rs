@@ -49,6 +49,20 @@ impl AlertService for Api {
         }))
     }
 
+    async fn list_deliveries(
+        &self,
+        request: Request<v1::ListDeliveriesRequest>,
+    ) -> Result<Response<v1::ListDeliveriesResponse>, Status> {
+        self.deliveries(request).await
+    }
+
+    async fn send_test_alert(
+        &self,
+        request: Request<v1::SendTestAlertRequest>,
+    ) -> Result<Response<v1::SendTestAlertResponse>, Status> {
+        self.test_alert(request).await
+    }
+
     async fn watch_alerts(
         &self,
         request: Request<v1::WatchAlertsRequest>,

@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 mod access;
+mod admin;
 mod alerts;
 mod api;
+mod batch;
 mod connections;
 mod guard;
 mod health;
@@ -20,6 +22,7 @@ mod status;
 mod streams;
 mod system;
 mod tls;
+mod trials;
 mod users;
 mod wire;
 

@@ -1,5 +1,5 @@
 use cqrs::RuleEdit;
-use cqrs::domain::{RuleId, Timestamp};
+use cqrs::domain::{NewRule, RearmMargin, RuleId, Timestamp};
 use proto::v1;
 use proto::v1::rule_service_server::RuleService;
 use tonic::{Request, Response, Status};
@@ -8,6 +8,9 @@ use crate::api::Api;
 use crate::guard::caller_of;
 use crate::status::{FieldNames, of_command, of_store, rule_not_found};
 use crate::wire::{self, Fields};
+
+/// Most alerts that a preview names.
+const MOST_PREVIEWED: usize = 20;
 
 #[tonic::async_trait]
 impl RuleService for Api {
@@ -19,17 +22,11 @@ impl RuleService for Api {
         let mut message = request.into_inner();
         let mut fields = Fields::default();
         let request_id = wire::request_id(&mut fields, std::mem::take(&mut message.request_id));
-        let rule = match &message.rule {
-            Some(rule) => wire::new_rule(&mut fields, "rule", rule, Timestamp::now()),
-            None => {
-                fields.refuse("rule", "it is missing; give the rule to create");
-                None
-            }
-        };
+        let rule = given_rule(&mut fields, message.rule.as_ref(), Timestamp::now());
         let (request_id, rule) = fields.finish(request_id.zip(rule))?;
         let idempotency = wire::idempotency("CreateRule", request_id, &message);
-        let rule = self
-            .commands
+        let (commands, idempotency) = self.commands_for(message.validate_only, idempotency);
+        let rule = commands
             .create_rule(caller, rule, idempotency)
             .await
             .map_err(|error| of_command(error, FieldNames::PLAIN))?;
@@ -54,7 +51,7 @@ impl RuleService for Api {
             .map_err(|error| of_store(&error))?;
         let rule = rule.ok_or_else(|| rule_not_found(id))?;
         Ok(Response::new(v1::GetRuleResponse {
-            rule: self.show_rule(rule).await?,
+            rule: self.show_known_rule(rule).await?,
         }))
     }
 
@@ -63,17 +60,18 @@ impl RuleService for Api {
         request: Request<v1::ListRulesRequest>,
     ) -> Result<Response<v1::ListRulesResponse>, Status> {
         let caller = caller_of(&request)?;
-        let message = request.into_inner();
+        let mut message = request.into_inner();
         let mut fields = Fields::default();
-        let page = wire::page(&mut fields, message.page_size, message.page_token);
-        let page = fields.finish(page)?;
+        let page = wire::page(&mut fields, message.page_size, std::mem::take(&mut message.page_token));
+        let filter = wire::rule_filter(&mut fields, &message);
+        let (page, filter) = fields.finish(page.zip(filter))?;
         let rules = self
             .queries
-            .rules(caller, page.token.as_deref(), page.size)
+            .find_rules(caller, &filter, page.token.as_deref(), page.size)
             .await
             .map_err(|error| of_store(&error))?;
         Ok(Response::new(v1::ListRulesResponse {
-            rules: self.show_rules(&rules.items).await?,
+            rules: self.show_known_rules(&rules.items).await?,
             next_page_token: rules.next.unwrap_or_default(),
         }))
     }
@@ -84,6 +82,7 @@ impl RuleService for Api {
     ) -> Result<Response<v1::UpdateRuleResponse>, Status> {
         const NAMES: FieldNames = FieldNames {
             rule_id: "rule.id",
+            etag: "rule.etag",
             ..FieldNames::PLAIN
         };
         let caller = caller_of(&request)?;
@@ -93,8 +92,8 @@ impl RuleService for Api {
         let edit = rule_edit(&mut fields, &message, Timestamp::now());
         let (request_id, (id, edit)) = fields.finish(request_id.zip(edit))?;
         let idempotency = wire::idempotency("UpdateRule", request_id, &message);
-        let rule = self
-            .commands
+        let (commands, idempotency) = self.commands_for(message.validate_only, idempotency);
+        let rule = commands
             .update_rule(caller, id, edit, idempotency)
             .await
             .map_err(|error| of_command(error, NAMES))?;
@@ -113,15 +112,71 @@ impl RuleService for Api {
         let mut fields = Fields::default();
         let request_id = wire::request_id(&mut fields, std::mem::take(&mut message.request_id));
         let id = fields.take("rule_id", message.rule_id.parse::<RuleId>());
-        let (request_id, id) = fields.finish(request_id.zip(id))?;
+        let etag = fields.etag("etag", &message.etag);
+        let (request_id, (id, etag)) = fields.finish(request_id.zip(id.zip(etag)))?;
         let idempotency = wire::idempotency("DeleteRule", request_id, &message);
         self.commands
-            .delete_rule(caller, id, idempotency)
+            .delete_rule_if(caller, id, etag, idempotency)
             .await
             .map_err(|error| of_command(error, FieldNames::PLAIN))?;
         self.outbox_filled.notify_one();
         Ok(Response::new(v1::DeleteRuleResponse {}))
     }
+
+    async fn batch_create_rules(
+        &self,
+        request: Request<v1::BatchCreateRulesRequest>,
+    ) -> Result<Response<v1::BatchCreateRulesResponse>, Status> {
+        self.create_batch(request).await
+    }
+
+    async fn snooze_rule(
+        &self,
+        request: Request<v1::SnoozeRuleRequest>,
+    ) -> Result<Response<v1::SnoozeRuleResponse>, Status> {
+        let caller = caller_of(&request)?;
+        let message = request.into_inner();
+        let mut fields = Fields::default();
+        let id = fields.take("rule_id", message.rule_id.parse::<RuleId>());
+        let snooze = wire::snooze(&mut fields, message.snooze.as_ref());
+        let (id, snooze) = fields.finish(id.zip(snooze))?;
+        let mut rules = self
+            .commands
+            .snooze_rules(caller, &[id], snooze)
+            .await
+            .map_err(|error| of_command(error, FieldNames::PLAIN))?;
+        let rule = rules.pop().ok_or_else(|| rule_not_found(id))?;
+        Ok(Response::new(v1::SnoozeRuleResponse {
+            rule: self.show_known_rule(rule).await?,
+        }))
+    }
+
+    async fn preview_rule(
+        &self,
+        request: Request<v1::PreviewRuleRequest>,
+    ) -> Result<Response<v1::PreviewRuleResponse>, Status> {
+        caller_of(&request)?;
+        let message = request.into_inner();
+        let (mut fields, now) = (Fields::default(), Timestamp::now());
+        let window = wire::preview_window(&mut fields, message.window);
+        let rule = given_rule(&mut fields, message.rule.as_ref(), now);
+        let (window, rule) = fields.finish(window.zip(rule))?;
+        let (from, margin) = (now.minus(window), RearmMargin::default());
+        let preview = self
+            .queries
+            .preview(&rule.ticker, rule.range, margin, from, MOST_PREVIEWED)
+            .await
+            .map_err(|error| of_store(&error))?;
+        let (low, high) = (rule.range.low(), rule.range.high());
+        Ok(Response::new(wire::preview(&preview, low, high)))
+    }
+}
+
+fn given_rule(fields: &mut Fields, rule: Option<&v1::NewRule>, now: Timestamp) -> Option<NewRule> {
+    if rule.is_none() {
+        fields.refuse("rule", "it is missing; give the rule to create");
+    }
+    wire::new_rule(fields, "rule", rule?, now)
 }
 
 fn rule_edit(
@@ -136,7 +191,10 @@ fn rule_edit(
         return None;
     };
     let id = fields.take("rule.id", rule.id.parse::<RuleId>());
-    let mut edit = RuleEdit::default();
+    let mut edit = RuleEdit {
+        etag: fields.etag("rule.etag", &rule.etag).flatten(),
+        ..RuleEdit::default()
+    };
     for path in paths {
         match path {
             "low" => edit.low = wire::optional_price(fields, "rule.low", rule.low.as_deref()),

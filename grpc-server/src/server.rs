@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use cqrs::{Limits, Store};
+use proto::v1::admin_service_server::AdminServiceServer;
 use proto::v1::alert_service_server::AlertServiceServer;
 use proto::v1::quote_service_server::QuoteServiceServer;
 use proto::v1::rule_service_server::RuleServiceServer;
@@ -16,10 +17,12 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
+use crate::admin::Admin;
 use crate::api::Api;
 use crate::connections::Connections;
 use crate::guard::GuardLayer;
 use crate::streams::Streams;
+use crate::trials::Trials;
 use crate::{Config, MAX_REQUEST_BYTES, health, relay, tls};
 
 /// Most streams of one connection; more wait on the client's side.
@@ -58,6 +61,9 @@ pub async fn serve(listener: TcpListener, config: Config, context: Context) -> a
         rules_in_all: config.rules_in_all,
     };
     let commands = store.commands(limits);
+    let queries = store
+        .queries()
+        .with_api_token_lifetime(config.security.api_token_lifetime);
     let outbox_filled = Arc::new(Notify::new());
 
     // Ends after the last request, so that what it put into the outbox goes out.
@@ -74,16 +80,24 @@ pub async fn serve(listener: TcpListener, config: Config, context: Context) -> a
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let end_health = context.shutdown.child_token();
     let health_watch = health::watch(store.clone(), &SERVICES, reporter, database, end_health.clone());
+    let admin = Admin {
+        operators: store.operators(),
+        outbox: store.outbox(),
+        kafka: config.kafka.settings(),
+        outbox_filled: Arc::clone(&outbox_filled),
+    };
     let api = Api {
         commands,
-        queries: store.queries(),
+        operators: store.operators(),
+        queries: queries.clone(),
         outbox_filled,
-        streams: Streams::start(&store, context.shutdown.child_token()),
+        streams: Streams::start(&store, queries.clone(), context.shutdown.child_token()),
+        trials: Trials::new(config.kafka.settings()),
     };
-    let routes = routes(&api)?.add_service(health_service);
+    let routes = routes(&api, admin)?.add_service(health_service);
     let address = listener.local_addr().context("the listener has no address")?;
     tracing::info!(listen = %address, tls = tls.is_some(), "serving gRPC");
-    let guard = GuardLayer::new(store.queries(), config.security.clone(), context.shutdown.child_token())?;
+    let guard = GuardLayer::new(queries, config.security.clone(), context.shutdown.child_token())?;
     let mut builder = Server::builder();
     if let Some(tls) = tls {
         builder = builder.tls_config(tls).context("TLS can't be set up")?;
@@ -137,7 +151,8 @@ where
     }
 }
 
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
+    <AdminServiceServer<Admin> as NamedService>::NAME,
     <UserServiceServer<Api> as NamedService>::NAME,
     <RuleServiceServer<Api> as NamedService>::NAME,
     <QuoteServiceServer<Api> as NamedService>::NAME,
@@ -145,7 +160,7 @@ const SERVICES: [&str; 5] = [
     <SystemServiceServer<Api> as NamedService>::NAME,
 ];
 
-fn routes(api: &Api) -> anyhow::Result<Routes> {
+fn routes(api: &Api, admin: Admin) -> anyhow::Result<Routes> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
@@ -160,6 +175,7 @@ fn routes(api: &Api) -> anyhow::Result<Routes> {
             .add_service(RuleServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
             .add_service(QuoteServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
             .add_service(AlertServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
+            .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MAX_REQUEST_BYTES))
             .add_service(SystemServiceServer::new(api.clone()).max_decoding_message_size(MAX_REQUEST_BYTES))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?),

@@ -63,6 +63,7 @@ impl UserService for Api {
     ) -> Result<Response<v1::UpdateUserResponse>, Status> {
         const NAMES: FieldNames = FieldNames {
             email: "user.email",
+            etag: "user.etag",
             ..FieldNames::PLAIN
         };
         let caller = caller_of(&request)?;
@@ -72,8 +73,8 @@ impl UserService for Api {
         let edit = user_edit(&mut fields, &message);
         let (request_id, edit) = fields.finish(request_id.zip(edit))?;
         let idempotency = wire::idempotency("UpdateUser", request_id, &message);
-        let user = self
-            .commands
+        let (commands, idempotency) = self.commands_for(message.validate_only, idempotency);
+        let user = commands
             .update_user(caller, edit, idempotency)
             .await
             .map_err(|error| of_command(error, NAMES))?;
@@ -124,6 +125,18 @@ impl UserService for Api {
             api_token: token.expose().to_owned(),
         }))
     }
+
+    async fn revoke_token(
+        &self,
+        request: Request<v1::RevokeTokenRequest>,
+    ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
+        let caller = caller_of(&request)?;
+        self.operators
+            .revoke_api_token(caller.0)
+            .await
+            .map_err(|error| of_command(error, FieldNames::PLAIN))?;
+        Ok(Response::new(v1::RevokeTokenResponse {}))
+    }
 }
 
 fn flat<A, B, C>(((a, b), c): ((A, B), C)) -> (A, B, C) {
@@ -140,7 +153,10 @@ fn user_edit(fields: &mut Fields, message: &v1::UpdateUserRequest) -> Option<Use
         fields.refuse("user", "it is missing; give the new values");
         return None;
     };
-    let mut edit = UserEdit::default();
+    let mut edit = UserEdit {
+        etag: fields.etag("user.etag", &user.etag).flatten(),
+        ..UserEdit::default()
+    };
     for path in paths {
         match path {
             "email" => edit.email = wire::email(fields, "user.email", &user.email),

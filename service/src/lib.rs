@@ -6,6 +6,7 @@ pub mod config;
 pub mod kafka;
 mod main_loop;
 mod telemetry;
+pub mod test_alerts;
 pub mod topics;
 mod trace_parent;
 

@@ -16,7 +16,8 @@
 //! Each ticker has a *band*: the prices between the nearest thresholds on either side. A quote inside it changes nothing,
 //! and is known to by one cache line, whatever the number of rules. One outside moves the cursors of the ticker's two
 //! ladders, past those thresholds that it reaches, and those rules are looked at one by one: `side_after`, the definition
-//! (in `cqrs::domain`), decides. So the ladders only nominate; a mistake of theirs could delay an alert, but never make a wrong one.
+//! (in `cqrs::domain`), decides. So the ladders only nominate; a mistake of theirs could delay an alert, but never make a
+//! wrong one.
 //!
 //! # Invariants
 //!

@@ -32,12 +32,16 @@ macro_rules! on_both_databases {
 
 mod alert_feed;
 mod chats;
+mod etags;
 mod history;
 mod leases;
 mod ledger;
+mod lists;
 mod outbox;
+mod previews;
 mod prices;
 mod queries;
+mod rehearsing;
 mod requests;
 mod rules;
 mod snoozing;

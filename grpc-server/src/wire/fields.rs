@@ -1,5 +1,6 @@
 use std::fmt::Display;
 
+use cqrs::domain::Etag;
 use tonic::Status;
 use tonic_types::FieldViolation;
 
@@ -21,6 +22,14 @@ impl Fields {
     /// The value, or a violation of the field at `path`.
     pub(crate) fn take<T, E: Display>(&mut self, path: impl Into<String>, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.refuse(path, error)).ok()
+    }
+
+    /// An etag; empty: none.
+    pub(crate) fn etag(&mut self, path: &str, text: &str) -> Option<Option<Etag>> {
+        match text {
+            "" => Some(None),
+            text => self.take(path, text.parse()).map(Some),
+        }
     }
 
     /// What the request asks for, if no field was refused.

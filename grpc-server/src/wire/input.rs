@@ -153,19 +153,7 @@ pub(crate) fn expire_time(
     now: Timestamp,
 ) -> Option<Option<Timestamp>> {
     let Some(time) = time else { return Some(None) };
-    let micros = match (time.seconds, time.nanos) {
-        (-62_135_596_800..=LAST_SECOND, 0..=999_999_999) => {
-            time.seconds * 1_000_000 + i64::from(time.nanos / 1_000)
-        }
-        (seconds, nanos) => {
-            fields.refuse(
-                path,
-                format!("{seconds} s and {nanos} ns is not a time; give 0001-01-01 to 9999-12-31 and 0 to 999999999 ns"),
-            );
-            return None;
-        }
-    };
-    let time = Timestamp::from_micros(micros);
+    let time = timestamp(fields, path, time)?;
     if time <= now {
         fields.refuse(
             path,
@@ -174,6 +162,22 @@ pub(crate) fn expire_time(
         return None;
     }
     Some(Some(time))
+}
+
+/// A moment; none is a violation.
+pub(crate) fn timestamp(fields: &mut Fields, path: &str, time: &prost_types::Timestamp) -> Option<Timestamp> {
+    match (time.seconds, time.nanos) {
+        (-62_135_596_800..=LAST_SECOND, 0..=999_999_999) => Some(Timestamp::from_micros(
+            time.seconds * 1_000_000 + i64::from(time.nanos / 1_000),
+        )),
+        (seconds, nanos) => {
+            fields.refuse(
+                path,
+                format!("{seconds} s and {nanos} ns is not a time; give 0001-01-01 to 9999-12-31 and 0 to 999999999 ns"),
+            );
+            None
+        }
+    }
 }
 
 /// Which quotes to average. The window must be there.
@@ -213,7 +217,7 @@ pub(crate) fn average_range(fields: &mut Fields, range: Option<AverageOver>) -> 
 }
 
 /// A duration that is not negative. (The conversion in prost-types panics on some values in debug builds.)
-fn duration(duration: prost_types::Duration) -> Option<Duration> {
+pub(super) fn duration(duration: prost_types::Duration) -> Option<Duration> {
     match (u64::try_from(duration.seconds), u32::try_from(duration.nanos)) {
         (Ok(seconds), Ok(nanos @ 0..=999_999_999)) => Some(Duration::new(seconds, nanos)),
         _ => None,

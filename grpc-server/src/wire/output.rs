@@ -1,7 +1,8 @@
-use cqrs::IssuedLink;
 use cqrs::domain::{
-    Alert, BreakerState, FeedState, Quote, Restatement, Rule, Side, Split, TickerFeed, Timestamp, User,
+    Alert, BreakerState, Etag, FeedState, Quote, Restatement, Rule, RuleState, Side, Snooze, Split, TickerFeed,
+    Timestamp, User,
 };
+use cqrs::{IssuedLink, OpenRange};
 use proto::v1;
 
 /// A moment on the wire.
@@ -24,7 +25,7 @@ pub(crate) fn user(user: &User) -> v1::User {
             .reminder_interval
             .map(cqrs::domain::ReminderInterval::as_secs),
         create_time: Some(timestamp(user.created_at)),
-        ..Default::default()
+        etag: Etag::of_user(user).to_string(),
     }
 }
 
@@ -42,7 +43,42 @@ pub(crate) fn rule(rule: &Rule, hold: Option<&Restatement>) -> v1::Rule {
         create_time: Some(timestamp(rule.created_at)),
         update_time: Some(timestamp(rule.updated_at)),
         hold: hold.map(restating),
-        ..Default::default()
+        etag: Etag::of_rule(rule).to_string(),
+        snooze: rule.snooze.filter(|snooze| snooze.holds(Timestamp::now())).map(snooze),
+        state: match rule.state() {
+            RuleState::Active => v1::rule::State::Active,
+            RuleState::Paused => v1::rule::State::Paused,
+            RuleState::OnHold => v1::rule::State::OnHold,
+            RuleState::Expired => v1::rule::State::Expired,
+        }
+        .into(),
+        episode: None,
+    }
+}
+
+fn snooze(snooze: Snooze) -> v1::Snooze {
+    let end = match snooze {
+        Snooze::Until(until) => v1::snooze::End::UntilTime(timestamp(until)),
+        Snooze::UntilBack => v1::snooze::End::UntilBack(true),
+    };
+    v1::Snooze { end: Some(end) }
+}
+
+/// That a rule's price is out of range.
+pub(crate) fn episode(open: &OpenRange) -> v1::Episode {
+    v1::Episode {
+        side: side(open.side).into(),
+        start_time: Some(timestamp(open.opened_at)),
+        price: open.price.to_string(),
+    }
+}
+
+/// A side on the wire.
+pub(crate) const fn side(side: Side) -> v1::Side {
+    match side {
+        Side::In => v1::Side::In,
+        Side::Above => v1::Side::Above,
+        Side::Below => v1::Side::Below,
     }
 }
 
@@ -125,17 +161,12 @@ pub(crate) fn quote(quote: &Quote) -> v1::Quote {
 
 /// An alert as its owner sees it.
 pub(crate) fn alert(alert: &Alert) -> v1::Alert {
-    let side = match alert.side {
-        Side::In => v1::Side::In,
-        Side::Above => v1::Side::Above,
-        Side::Below => v1::Side::Below,
-    };
     v1::Alert {
         id: format!("{}.{}", alert.rule_id, alert.position),
         rule_id: alert.rule_id.to_string(),
         rule_version: alert.position.version.get(),
         ticker: alert.ticker.to_string(),
-        side: side.into(),
+        side: side(alert.side).into(),
         price: alert.price.to_string(),
         threshold: alert.threshold.to_string(),
         quote_time: Some(timestamp(alert.quote_time)),

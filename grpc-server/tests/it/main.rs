@@ -61,11 +61,17 @@ macro_rules! on_both_systems {
 mod access;
 mod app;
 mod bad_input;
+mod batches;
 mod commands;
+mod conditions;
+mod credentials;
 mod health;
+mod limits;
+mod previews;
 mod queries;
 mod reflection;
 mod refusal;
 mod relay;
 mod rules_topic;
 mod system;
+mod tls;

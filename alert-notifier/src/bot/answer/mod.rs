@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use cqrs::domain::{ChatId, Language, Timestamp, User};
 use cqrs::{Caller, CommandError, Commands, Idempotency, Ledger, Queries, StoreError};
+use service::test_alerts::TestAlerts;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
@@ -25,7 +26,6 @@ use super::reply::{Press, Reply};
 use super::request::{MAX_CHARACTERS, Request, Table};
 use super::text::{Reader, help, refusals, transfer as transfer_text};
 use crate::buttons::{Action, Keyboard, ParseActionError};
-use crate::test_alert::TestAlerts;
 use crate::text::rich::Text;
 
 /// Charts drawn at once: each takes a thread for a moment.

@@ -57,7 +57,7 @@ impl Desk {
             return Ok(vec![text::not_testing(asker.language()).into()]);
         }
         let text = match self.tests.raise(asker.caller.0).await {
-            Ok(()) => text::testing(asker.language()),
+            Ok(_) => text::testing(asker.language()),
             Err(error) => {
                 tracing::warn!(%error, "a test alert could not be written");
                 text::test_failed(asker.language())

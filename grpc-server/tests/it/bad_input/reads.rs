@@ -90,6 +90,7 @@ async fn lists_refuse_bad_pages() {
         let request = v1::ListRulesRequest {
             page_size,
             page_token: page_token.into(),
+            ..Default::default()
         };
         scene.app.rules().list_rules(scene.caller.asks(request)).await
     };

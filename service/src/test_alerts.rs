@@ -5,26 +5,29 @@ use std::time::Duration;
 use cqrs::domain::{
     Alert, AlertPosition, ParsePriceError, ParseTickerError, RuleId, RuleVersion, Side, Timestamp, UserId,
 };
-use service::codec::encode_test_alert;
-use service::kafka::{Kafka, KafkaError, Outgoing, Producer};
-use service::topics;
+use crate::codec::encode_test_alert;
+use crate::kafka::{Kafka, KafkaError, Outgoing, Producer};
+use crate::topics;
 
 /// How long Kafka may take to accept one: a user is waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Writes made-up breaches into the alerts topic.
 #[derive(Debug, Clone)]
-pub(crate) struct TestAlerts {
+pub struct TestAlerts {
     producer: Producer,
 }
 
 /// The alert was not written.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TestAlertError {
+pub enum TestAlertError {
+    /// Kafka did not take it.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    /// The ticker of tests is none.
     #[error(transparent)]
     Ticker(#[from] ParseTickerError),
+    /// A price of tests is none.
     #[error(transparent)]
     Price(#[from] ParsePriceError),
 }
@@ -32,18 +35,18 @@ pub(crate) enum TestAlertError {
 impl TestAlerts {
     /// # Errors
     /// If the client refuses a setting.
-    pub(crate) fn new(kafka: &Kafka) -> Result<Self, KafkaError> {
+    pub fn new(kafka: &Kafka) -> Result<Self, KafkaError> {
         Ok(Self {
             producer: kafka.producer(PATIENCE, Duration::ZERO)?,
         })
     }
 
-    /// A breach of a rule that there is none of: the user is told of it the way of all alerts. Returns once the brokers have
-    /// it.
+    /// A breach of a rule that there is none of: the user is told of it the way of all alerts. Returns it once the brokers
+    /// have it.
     ///
     /// # Errors
     /// If they do not take it in time.
-    pub(crate) async fn raise(&self, user: UserId) -> Result<(), TestAlertError> {
+    pub async fn raise(&self, user: UserId) -> Result<Alert, TestAlertError> {
         let now = Timestamp::now();
         let alert = Alert {
             rule_id: RuleId::generate(),
@@ -66,7 +69,8 @@ impl TestAlerts {
         self.write(&alert, Some(&encode_test_alert(&alert))).await?;
         // The topic keeps the last record of each key for good: nothing shall be kept of this one. Its readers get both, in
         // this order.
-        self.write(&alert, None).await
+        self.write(&alert, None).await?;
+        Ok(alert)
     }
 
     async fn write(&self, alert: &Alert, payload: Option<&[u8]>) -> Result<(), TestAlertError> {
