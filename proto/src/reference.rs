@@ -31,7 +31,10 @@ pub fn markdown() -> Result<String, DecodeError> {
     let set = FileDescriptorSet::decode(crate::FILE_DESCRIPTOR_SET)?;
     let files: Vec<ApiFile<'_>> = api_files(&set).collect();
     let mut out = HEAD.to_owned();
-    let _ = writeln!(out, "\n## Calls\n\n| service | call | answers with |\n|---|---|---|");
+    let _ = writeln!(
+        out,
+        "\n## Calls\n\n| service | call | answers with |\n|---|---|---|"
+    );
     for file in &files {
         for service in &file.descriptor.service {
             for method in &service.method {
@@ -122,18 +125,28 @@ impl<'a> ApiFile<'a> {
             self.missing.borrow_mut().push(name.to_owned());
             return String::new();
         };
-        let lines = comment.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end());
+        let lines = comment
+            .lines()
+            .map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end());
         escaped(lines.collect::<Vec<_>>().join("\n").trim())
     }
 
     /// For a cell of a table: one line.
     fn short_comment(&self, path: &[i32], name: &str) -> String {
         let text = self.comment(path, name);
-        text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+        text.split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .replace('|', "\\|")
     }
 
     fn service(&self, out: &mut String, service: &ServiceDescriptorProto, path: &[i32]) {
-        let _ = writeln!(out, "\n## {}\n\n{}", service.name(), self.comment(path, service.name()));
+        let _ = writeln!(
+            out,
+            "\n## {}\n\n{}",
+            service.name(),
+            self.comment(path, service.name())
+        );
         for (index, method) in service.method.iter().enumerate() {
             let name = format!("{}.{}", service.name(), method.name());
             let comment = self.comment(&under(path, 2, index), &name);
@@ -148,7 +161,11 @@ impl<'a> ApiFile<'a> {
     }
 
     fn message(&self, out: &mut String, message: &DescriptorProto, outer: &str, path: &[i32]) {
-        if message.options.as_ref().is_some_and(|options| options.map_entry()) {
+        if message
+            .options
+            .as_ref()
+            .is_some_and(|options| options.map_entry())
+        {
             return;
         }
         let name = format!("{outer}{}", message.name());
@@ -160,7 +177,9 @@ impl<'a> ApiFile<'a> {
             let comment = self.short_comment(&under(path, 2, index), &format!("{name}.{}", field.name()));
             let choice = match field.oneof_index {
                 Some(oneof) if !field.proto3_optional() => {
-                    let oneof = usize::try_from(oneof).ok().and_then(|index| message.oneof_decl.get(index));
+                    let oneof = usize::try_from(oneof)
+                        .ok()
+                        .and_then(|index| message.oneof_decl.get(index));
                     format!("One of `{}`. ", oneof.map_or("", |oneof| oneof.name()))
                 }
                 _ => String::new(),
@@ -197,7 +216,11 @@ fn position(index: usize) -> i32 {
 }
 
 fn answer(method: &MethodDescriptorProto) -> String {
-    let stream = if method.server_streaming() { "a stream of " } else { "" };
+    let stream = if method.server_streaming() {
+        "a stream of "
+    } else {
+        ""
+    };
     format!("{stream}{}", type_name(method.output_type()))
 }
 
@@ -213,7 +236,9 @@ fn type_name(full: &str) -> String {
 fn field_type(message: &DescriptorProto, field: &FieldDescriptorProto) -> String {
     let entry = message.nested_type.iter().find(|nested| {
         nested.options.as_ref().is_some_and(|options| options.map_entry())
-            && field.type_name().ends_with(&format!(".{}.{}", message.name(), nested.name()))
+            && field
+                .type_name()
+                .ends_with(&format!(".{}.{}", message.name(), nested.name()))
     });
     if let Some([key, value]) = entry.map(|entry| &entry.field[..]) {
         return format!("map from {} to {}", single_type(key), single_type(value));
@@ -239,7 +264,10 @@ fn single_type(field: &FieldDescriptorProto) -> String {
 
 /// GitHub's name of a heading.
 fn anchor(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+    name.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect::<String>()
+        .to_ascii_lowercase()
 }
 
 /// A comment's text is not markup, but for its backquotes.

@@ -252,12 +252,22 @@ mod tests {
 
     #[test]
     fn every_shell_gets_completions_with_every_command() {
-        for shell in [Shell::Bash, Shell::Elvish, Shell::Fish, Shell::PowerShell, Shell::Zsh] {
+        for shell in [
+            Shell::Bash,
+            Shell::Elvish,
+            Shell::Fish,
+            Shell::PowerShell,
+            Shell::Zsh,
+        ] {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "stockalert", &mut script);
             let script = String::from_utf8(script).unwrap();
             for command in Cli::command().get_subcommands() {
-                assert!(script.contains(command.get_name()), "{shell} {}", command.get_name());
+                assert!(
+                    script.contains(command.get_name()),
+                    "{shell} {}",
+                    command.get_name()
+                );
             }
         }
     }

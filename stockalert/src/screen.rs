@@ -49,7 +49,9 @@ impl Screen {
     pub(crate) fn measured(&self) -> (Self, usize) {
         let mut screen = self.clone();
         let mut lines = 24;
-        if let Some((terminal_size::Width(width), terminal_size::Height(height))) = terminal_size::terminal_size() {
+        if let Some((terminal_size::Width(width), terminal_size::Height(height))) =
+            terminal_size::terminal_size()
+        {
             screen.width = Some(usize::from(width));
             lines = usize::from(height);
         }

@@ -90,15 +90,14 @@ impl AlertFeed {
     async fn with_new_alerts(&self, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
         let select = "select distinct user_id from alerts where stream_number is null and user_id in (";
         let found = self.of_users(select, users).await?;
-        found.iter().map(|row| rows::text(row, "alerts", "user_id")).collect()
+        found
+            .iter()
+            .map(|row| rows::text(row, "alerts", "user_id"))
+            .collect()
     }
 
     /// A statement that ends with a list of users.
-    async fn of_users(
-        &self,
-        select: &str,
-        users: &[UserId],
-    ) -> Result<Vec<sqlx::any::AnyRow>, StoreError> {
+    async fn of_users(&self, select: &str, users: &[UserId]) -> Result<Vec<sqlx::any::AnyRow>, StoreError> {
         let mut select = QueryBuilder::<Any>::new(select);
         let mut list = select.separated(", ");
         for user in users {

@@ -38,7 +38,11 @@ async fn an_alert_that_appears_behind_a_younger_one_comes_after_it(db: Db) {
     let (first, second) = (db.rule(caller, "AAPL").await.id, db.rule(caller, "AAPL").await.id);
     assert_eq!(head(&db, caller.0).await, Some(0));
     fold(&db, vec![alert(first, caller.0, 0, 2_000)]).await;
-    assert_eq!(after(&db, caller, 0).await, [], "nobody has asked for numbers yet");
+    assert_eq!(
+        after(&db, caller, 0).await,
+        [],
+        "nobody has asked for numbers yet"
+    );
     assert_eq!(head(&db, caller.0).await, Some(1));
     assert_eq!(after(&db, caller, 0).await, [(1, 2_000)]);
 

@@ -30,7 +30,9 @@ pub(crate) async fn watch(
     let mut fields = Fields::default();
     let after = match message.cursor.as_str() {
         "" => Some(None),
-        text => fields.take("cursor", cursor::read_alerts(text, caller.0)).map(Some),
+        text => fields
+            .take("cursor", cursor::read_alerts(text, caller.0))
+            .map(Some),
     };
     let rule = match message.rule_id.as_str() {
         "" => Some(None),

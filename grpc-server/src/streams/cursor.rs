@@ -150,7 +150,10 @@ mod tests {
         assert_eq!(read, cursor);
         assert!(read.has(&quote("AAPL", "101")) && read.has(&quote("MSFT", "5")));
         assert!(!read.has(&quote("AAPL", "100")) && !read.has(&quote("IBM", "5")));
-        assert_eq!(QuotesCursor::read(&QuotesCursor::default().write()), Ok(QuotesCursor::default()));
+        assert_eq!(
+            QuotesCursor::read(&QuotesCursor::default().write()),
+            Ok(QuotesCursor::default())
+        );
         for wrong in ["", "01", "02ff", "xx", &"02".repeat(5_000)] {
             assert!(QuotesCursor::read(wrong).is_err(), "{wrong}");
         }

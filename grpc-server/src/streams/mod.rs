@@ -122,7 +122,9 @@ struct Authority {
 
 impl Authority {
     fn new(caller: Caller, metadata: &MetadataMap, queries: Queries) -> Self {
-        let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
+        let header = metadata
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
         let token = header.and_then(|text| text.split_once(' '));
         Self {
             caller,

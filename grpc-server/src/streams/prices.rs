@@ -141,7 +141,10 @@ mod tests {
             assert!(prices.take(vec![quote(price)]));
         }
         let newest = prices.newest(&tickers[0]).unwrap();
-        assert_eq!((newest.number, newest.quote.price.to_string()), (4, "4".to_owned()));
+        assert_eq!(
+            (newest.number, newest.quote.price.to_string()),
+            (4, "4".to_owned())
+        );
         prices.leave(&tickers);
         assert!(prices.newest(&tickers[0]).is_some(), "one still follows it");
         prices.leave(&tickers);

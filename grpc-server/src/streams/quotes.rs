@@ -50,7 +50,11 @@ pub(crate) async fn watch(
         authority,
         _place: place,
     };
-    let tickers = if own { follower.tickers_of_rules().await? } else { tickers };
+    let tickers = if own {
+        follower.tickers_of_rules().await?
+    } else {
+        tickers
+    };
     follower.change_to(tickers);
     // One: what waits longer than that is replaced by what is newer.
     Ok(spawn(streams, 1, |answers| follower.follow(answers)))

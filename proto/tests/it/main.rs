@@ -6,7 +6,10 @@ const WRITTEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md");
 fn the_reference_in_docs_is_what_the_proto_files_say() {
     let generated = proto::reference::markdown().unwrap();
     let written = std::fs::read_to_string(WRITTEN).unwrap();
-    let first = generated.lines().zip(written.lines()).find(|(new, old)| new != old);
+    let first = generated
+        .lines()
+        .zip(written.lines())
+        .find(|(new, old)| new != old);
     assert!(
         generated == written,
         "docs/api.md is not up to date: run `make docs`; first difference (new, old): {first:?}"
@@ -23,7 +26,10 @@ fn everything_that_callers_see_has_a_comment() {
 fn the_reference_links_only_to_headings_that_it_has() {
     let text = proto::reference::markdown().unwrap();
     let anchor = |name: &str| -> String {
-        name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+        name.chars()
+            .filter(char::is_ascii_alphanumeric)
+            .collect::<String>()
+            .to_ascii_lowercase()
     };
     let headings: Vec<String> = text
         .lines()
@@ -45,7 +51,13 @@ fn the_reference_links_only_to_headings_that_it_has() {
 #[test]
 fn every_call_of_the_services_is_in_the_reference() {
     let text = proto::reference::markdown().unwrap();
-    for call in ["RegisterUser", "CreateRule", "ListAlerts", "GetAverage", "GetStatus"] {
+    for call in [
+        "RegisterUser",
+        "CreateRule",
+        "ListAlerts",
+        "GetAverage",
+        "GetStatus",
+    ] {
         assert!(text.contains(&format!("\n### {call}\n")), "{call}");
     }
     assert!(!text.contains("RuleRecord"), "Kafka's records are not the API");

@@ -152,4 +152,3 @@ pub(crate) struct RuleEditArgs {
     #[arg(long)]
     pub dry_run: bool,
 }
-

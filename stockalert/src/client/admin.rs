@@ -38,7 +38,10 @@ async fn users(session: &Session) -> Result<(), Failure> {
         for user in &users {
             table.row([
                 user.id.as_str().into(),
-                user.create_time.map(|time| screen.time(time)).unwrap_or_default().into(),
+                user.create_time
+                    .map(|time| screen.time(time))
+                    .unwrap_or_default()
+                    .into(),
                 if user.telegram_linked { "yes" } else { "no" }.into(),
                 user.rule_count.to_string().into(),
                 user.open_episode_count.to_string().into(),
@@ -55,7 +58,10 @@ async fn users(session: &Session) -> Result<(), Failure> {
 async fn lag(session: &Session) -> Result<(), Failure> {
     let connection = session.connect().await?;
     let lag = connection.admin().get_lag(v1::GetLagRequest {}).await;
-    let lag: view::Lag = lag.map_err(|status| connection.failure(&status))?.into_inner().into();
+    let lag: view::Lag = lag
+        .map_err(|status| connection.failure(&status))?
+        .into_inner()
+        .into();
     session.screen.result(&lag, || {
         let screen = &session.screen;
         let mut table = Table::new(["WAITS FOR", "IN", ">COUNT", "SINCE"]);
@@ -90,7 +96,10 @@ async fn lag(session: &Session) -> Result<(), Failure> {
 
 async fn republish(session: &Session) -> Result<(), Failure> {
     let connection = session.connect().await?;
-    let answer = connection.admin().republish_rules(v1::RepublishRulesRequest {}).await;
+    let answer = connection
+        .admin()
+        .republish_rules(v1::RepublishRulesRequest {})
+        .await;
     let answer = answer.map_err(|status| connection.failure(&status))?.into_inner();
     let republished = view::Republished {
         rule_count: answer.rule_count,

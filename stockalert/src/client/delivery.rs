@@ -48,7 +48,9 @@ pub(super) async fn list(session: &Session, args: DeliveriesArgs) -> Result<(), 
 
 fn table(session: &Session, deliveries: &[view::Delivery]) -> String {
     let screen = &session.screen;
-    let columns = ["PLANNED", "TICKER", "ABOUT", ">PRICE", "STATUS", "SENT", ">TRIES", "RULE", "WHY"];
+    let columns = [
+        "PLANNED", "TICKER", "ABOUT", ">PRICE", "STATUS", "SENT", ">TRIES", "RULE", "WHY",
+    ];
     let mut table = Table::new(columns);
     let time = |time: Option<jiff::Timestamp>| time.map(|time| screen.time(time)).unwrap_or_default();
     for delivery in deliveries {
@@ -75,7 +77,10 @@ fn table(session: &Session, deliveries: &[view::Delivery]) -> String {
 
 pub(super) async fn test(session: &Session) -> Result<(), Failure> {
     let connection = session.connect().await?;
-    let answer = connection.alerts().send_test_alert(v1::SendTestAlertRequest {}).await;
+    let answer = connection
+        .alerts()
+        .send_test_alert(v1::SendTestAlertRequest {})
+        .await;
     let answer = answer.map_err(|status| connection.failure(&status))?.into_inner();
     let alert: view::Alert = required(answer.alert, "alert")?.into();
     session.screen.result(&alert, || {

@@ -36,7 +36,11 @@ pub(super) async fn quotes(session: &Session, args: QuotesArgs) -> Result<(), Fa
         let mut table = Table::new(["TIME", ">PRICE", "CURRENCY", "SOURCE"]);
         for quote in &quotes {
             table.row([
-                quote.event_time.map(|time| screen.time(time)).unwrap_or_default().into(),
+                quote
+                    .event_time
+                    .map(|time| screen.time(time))
+                    .unwrap_or_default()
+                    .into(),
                 quote.price.as_str().into(),
                 quote.currency.as_deref().unwrap_or_default().into(),
                 quote.source.as_str().into(),
@@ -64,7 +68,11 @@ pub(super) async fn candles(session: &Session, args: CandlesArgs) -> Result<(), 
         let mut table = Table::new(["FROM", ">OPEN", ">HIGH", ">LOW", ">CLOSE", ">QUOTES"]);
         for candle in &candles {
             table.row([
-                candle.start_time.map(|time| screen.time(time)).unwrap_or_default().into(),
+                candle
+                    .start_time
+                    .map(|time| screen.time(time))
+                    .unwrap_or_default()
+                    .into(),
                 candle.open.as_str().into(),
                 candle.high.as_str().into(),
                 candle.low.as_str().into(),
@@ -103,12 +111,18 @@ pub(super) async fn tickers(session: &Session, own: bool) -> Result<(), Failure>
             table.row([
                 Cell::styled(&summary.ticker, Style::Strong),
                 quote.map_or("", |quote| &quote.price).into(),
-                quote.and_then(|quote| quote.currency.as_deref()).unwrap_or_default().into(),
+                quote
+                    .and_then(|quote| quote.currency.as_deref())
+                    .unwrap_or_default()
+                    .into(),
                 time.map(|time| screen.time(time)).unwrap_or_default().into(),
                 summary.rule_count.to_string().into(),
             ]);
         }
-        or_none(screen.render(&table), "There are no tickers yet; add a rule for one.\n")
+        or_none(
+            screen.render(&table),
+            "There are no tickers yet; add a rule for one.\n",
+        )
     })
 }
 

@@ -29,7 +29,9 @@ pub(super) async fn run(session: &Session, file: &Path, dry_run: bool) -> Result
         async move { rules.batch_create_rules(request).await }
     });
     let results: Vec<view::BatchResult> = answer.await?.results.into_iter().map(Into::into).collect();
-    session.screen.result(&results, || table(session, &lines, &results))?;
+    session
+        .screen
+        .result(&results, || table(session, &lines, &results))?;
     let refused = results.iter().filter(|result| result.error.is_some()).count();
     if refused == 0 {
         return Ok(());
@@ -111,7 +113,9 @@ fn reason(error: &view::BatchError) -> String {
         return error.message.clone();
     }
     let fields = error.fields.iter();
-    let fields: Vec<_> = fields.map(|v| format!("{}: {}", v.field, v.description)).collect();
+    let fields: Vec<_> = fields
+        .map(|v| format!("{}: {}", v.field, v.description))
+        .collect();
     fields.join("; ")
 }
 
@@ -131,7 +135,13 @@ mod tests {
         assert_eq!(
             shown,
             [
-                (2, "AAPL".into(), some("170"), some("200.50"), "sell half, or all".into()),
+                (
+                    2,
+                    "AAPL".into(),
+                    some("170"),
+                    some("200.50"),
+                    "sell half, or all".into()
+                ),
                 (4, "MSFT".into(), None, some("450"), String::new()),
                 // The server says that a threshold is missing.
                 (5, "IBM".into(), None, None, String::new()),

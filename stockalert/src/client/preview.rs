@@ -15,7 +15,8 @@ pub(super) async fn run(
     window: Option<Duration>,
 ) -> Result<(), Failure> {
     let window = window.map(prost_types::Duration::try_from).transpose();
-    let window = window.map_err(|error| Failure::new(Exit::Misuse, format!("the window is too long: {error}")))?;
+    let window =
+        window.map_err(|error| Failure::new(Exit::Misuse, format!("the window is too long: {error}")))?;
     let connection = session.connect().await?;
     let ticker = rule.ticker.clone();
     let request = v1::PreviewRuleRequest {
@@ -59,7 +60,11 @@ fn text(screen: &Screen, ticker: &str, preview: &view::Preview) -> String {
         let mut table = Table::new(["TIME", "SIDE", ">PRICE"]);
         for alert in &preview.alerts {
             table.row([
-                alert.quote_time.map(|time| screen.time(time)).unwrap_or_default().into(),
+                alert
+                    .quote_time
+                    .map(|time| screen.time(time))
+                    .unwrap_or_default()
+                    .into(),
                 Cell::styled(alert.side.name(), alert.side.style()),
                 alert.price.as_str().into(),
             ]);

@@ -100,7 +100,13 @@ pub(super) async fn delete(session: &Session, rule_id: String, etag: Option<Stri
 pub(super) async fn get(session: &Session, rule_id: String) -> Result<(), Failure> {
     let connection = session.connect().await?;
     let answer = connection.rules().get_rule(v1::GetRuleRequest { rule_id }).await;
-    show(session, answer.map_err(|status| connection.failure(&status))?.into_inner().rule)
+    show(
+        session,
+        answer
+            .map_err(|status| connection.failure(&status))?
+            .into_inner()
+            .rule,
+    )
 }
 
 pub(super) async fn snooze(session: &Session, rule_id: String, until: SnoozeEnd) -> Result<(), Failure> {
@@ -115,7 +121,13 @@ pub(super) async fn snooze(session: &Session, rule_id: String, until: SnoozeEnd)
     };
     let connection = session.connect().await?;
     let answer = connection.rules().snooze_rule(request).await;
-    show(session, answer.map_err(|status| connection.failure(&status))?.into_inner().rule)
+    show(
+        session,
+        answer
+            .map_err(|status| connection.failure(&status))?
+            .into_inner()
+            .rule,
+    )
 }
 
 pub(super) async fn list(session: &Session, args: RuleListArgs) -> Result<(), Failure> {
@@ -178,7 +190,9 @@ fn show(session: &Session, rule: Option<v1::Rule>) -> Result<(), Failure> {
 
 pub(super) fn table(session: &Session, rules: &[view::Rule]) -> String {
     let screen = &session.screen;
-    let mut table = Table::new(["ID", "TICKER", ">LOW", ">HIGH", "STATE", "PRICE", "SNOOZED", "EXPIRES", "NOTE"]);
+    let mut table = Table::new([
+        "ID", "TICKER", ">LOW", ">HIGH", "STATE", "PRICE", "SNOOZED", "EXPIRES", "NOTE",
+    ]);
     let now = jiff::Timestamp::now();
     for rule in rules {
         let expired = rule.expire_time.is_some_and(|time| time <= now);
@@ -200,7 +214,11 @@ pub(super) fn table(session: &Session, rules: &[view::Rule]) -> String {
                 Some(episode) => Cell::styled(format!("is {}", episode.side.name()), episode.side.style()),
                 None => "".into(),
             },
-            rule.snooze.as_ref().map(|snooze| snoozed(session, snooze)).unwrap_or_default().into(),
+            rule.snooze
+                .as_ref()
+                .map(|snooze| snoozed(session, snooze))
+                .unwrap_or_default()
+                .into(),
             rule.expire_time
                 .map(|time| screen.time(time))
                 .unwrap_or_default()
@@ -249,7 +267,12 @@ mod tests {
         let (rule, mask) = (request.rule.unwrap(), request.update_mask.unwrap());
         assert_eq!(mask.paths, ["low", "high", "expire_time"]);
         assert_eq!(
-            (rule.etag.as_str(), rule.id.as_str(), rule.low, rule.high.as_deref()),
+            (
+                rule.etag.as_str(),
+                rule.id.as_str(),
+                rule.low,
+                rule.high.as_deref()
+            ),
             ("E", "R", None, Some("210"))
         );
         assert_eq!(

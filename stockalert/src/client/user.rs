@@ -196,7 +196,8 @@ pub(super) async fn revoke_token(session: &Session) -> Result<(), Failure> {
     answer.map_err(|status| connection.failure(&status))?;
     let revoked = view::Revoked { revoked: true };
     session.screen.result(&revoked, || {
-        "Revoked your API token. Alerts and the bot go on; nothing else can be asked for you any more.\n".to_owned()
+        "Revoked your API token. Alerts and the bot go on; nothing else can be asked for you any more.\n"
+            .to_owned()
     })?;
     if session.token_from_profile {
         session.profile.delete()

@@ -31,7 +31,11 @@ pub(super) async fn run(connection: &Connection, news: mpsc::Sender<News>) -> Fa
         |cursor| {
             let mut client = streams.alerts();
             let rule_id = String::new();
-            async move { client.watch_alerts(v1::WatchAlertsRequest { cursor, rule_id }).await }
+            async move {
+                client
+                    .watch_alerts(v1::WatchAlertsRequest { cursor, rule_id })
+                    .await
+            }
         },
         |answer| (answer.cursor, answer.alert.map(|alert| News::Alert(alert.into()))),
         Some(&news),
@@ -41,7 +45,11 @@ pub(super) async fn run(connection: &Connection, news: mpsc::Sender<News>) -> Fa
         |cursor| {
             let mut client = streams.quotes();
             let tickers = Vec::new();
-            async move { client.watch_quotes(v1::WatchQuotesRequest { tickers, cursor }).await }
+            async move {
+                client
+                    .watch_quotes(v1::WatchQuotesRequest { tickers, cursor })
+                    .await
+            }
         },
         |answer| (answer.cursor, answer.quote.map(|quote| News::Quote(quote.into()))),
         // The alerts' stream says so.
@@ -102,7 +110,11 @@ where
 
 /// A stream that breaks says so in many ways, also as an internal error.
 fn may_come_back(status: &Status) -> bool {
-    no_answer(status) || matches!(status.code(), Code::Internal | Code::Unknown | Code::ResourceExhausted)
+    no_answer(status)
+        || matches!(
+            status.code(),
+            Code::Internal | Code::Unknown | Code::ResourceExhausted
+        )
 }
 
 async fn say(to: Option<&mpsc::Sender<News>>, news: News) {

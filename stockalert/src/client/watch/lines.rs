@@ -34,7 +34,10 @@ impl<'a> Lines<'a> {
         }
         let screen = self.screen;
         let time = screen.paint(&screen.time(jiff::Timestamp::now()), Style::Faint);
-        let price = screen.paint(&printable(&quote.price), direction(before.as_deref(), &quote.price));
+        let price = screen.paint(
+            &printable(&quote.price),
+            direction(before.as_deref(), &quote.price),
+        );
         let line = format!("{time}  {} {price}\n", printable(&quote.ticker));
         screen.result(&view::Event::Quote(quote), || line)
     }

@@ -36,7 +36,13 @@ impl Picture {
     }
 
     /// At most `height` lines: the rules that are out of range and those nearest to it first, then the newest alerts.
-    pub(super) fn draw(&self, screen: &Screen, server: &str, height: usize, now: jiff::Timestamp) -> Vec<String> {
+    pub(super) fn draw(
+        &self,
+        screen: &Screen,
+        server: &str,
+        height: usize,
+        now: jiff::Timestamp,
+    ) -> Vec<String> {
         let foot = match &self.away {
             Some(why) => screen.paint(&printable(&format!("{why}; trying again")), Style::Red),
             None => screen.paint(&format!("{}  Ctrl-C ends", printable(server)), Style::Faint),
@@ -45,7 +51,8 @@ impl Picture {
         let room = height.saturating_sub(2);
         let mut lines: Vec<String> = self.rules(screen, now).lines().map(str::to_owned).collect();
         if self.rules.is_empty() {
-            lines = vec!["You have no rules. Add one: stockalert rule add AAPL --low 170 --high 200".to_owned()];
+            lines =
+                vec!["You have no rules. Add one: stockalert rule add AAPL --low 170 --high 200".to_owned()];
         }
         // Alerts get a third of the terminal where rules would take it all.
         let for_alerts = self.alerts.len().min(room / 3);
@@ -59,7 +66,12 @@ impl Picture {
             lines.push(String::new());
             lines.push(screen.paint("ALERTS", Style::Strong));
             let rest = room.saturating_sub(lines.len());
-            lines.extend(self.alerts.iter().take(rest).map(|alert| alert_line(screen, alert)));
+            lines.extend(
+                self.alerts
+                    .iter()
+                    .take(rest)
+                    .map(|alert| alert_line(screen, alert)),
+            );
         }
         lines.push(String::new());
         lines.push(foot);
@@ -76,7 +88,9 @@ impl Picture {
         for ((_, far), rule) in rows {
             let known = self.prices.get(&rule.ticker);
             let price = known.map_or("", |(price, _)| price);
-            let style = known.map_or(Style::Plain, |(price, before)| direction(before.as_deref(), price));
+            let style = known.map_or(Style::Plain, |(price, before)| {
+                direction(before.as_deref(), price)
+            });
             let (state, state_style) = state(rule, far, now);
             let (low, high) = (threshold(rule.low.as_deref()), threshold(rule.high.as_deref()));
             table.row([
@@ -93,9 +107,16 @@ impl Picture {
 
     /// Where a rule is in the list: out of range first, then by distance, then what is not known.
     fn place(&self, rule: &view::Rule) -> (u8, i128) {
-        let price = self.prices.get(&rule.ticker).and_then(|(price, _)| price.parse().ok());
+        let price = self
+            .prices
+            .get(&rule.ticker)
+            .and_then(|(price, _)| price.parse().ok());
         let far = price.and_then(|price: Price| {
-            distance(price, threshold(rule.low.as_deref()), threshold(rule.high.as_deref()))
+            distance(
+                price,
+                threshold(rule.low.as_deref()),
+                threshold(rule.high.as_deref()),
+            )
         });
         let evaluated = !rule.paused && rule.hold.is_none();
         match (&rule.episode, far) {
@@ -118,7 +139,11 @@ fn fit(line: &str, width: usize) -> String {
             used += c.width().unwrap_or(0);
             if used > width {
                 // What follows is left out, but for the end of a colour.
-                return if out.contains('\u{1b}') { out + "\u{1b}[0m" } else { out };
+                return if out.contains('\u{1b}') {
+                    out + "\u{1b}[0m"
+                } else {
+                    out
+                };
             }
         }
         out.push(c);

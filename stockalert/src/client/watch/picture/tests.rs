@@ -68,7 +68,13 @@ fn picture() -> Picture {
         ],
         ..Picture::default()
     };
-    for (ticker, price) in [("IBM", "150"), ("MSFT", "445"), ("AAPL", "200"), ("AAPL", "201.25"), ("ZZZ", "2")] {
+    for (ticker, price) in [
+        ("IBM", "150"),
+        ("MSFT", "445"),
+        ("AAPL", "200"),
+        ("AAPL", "201.25"),
+        ("ZZZ", "2"),
+    ] {
         picture.quote(quote(ticker, price));
     }
     picture
@@ -113,7 +119,11 @@ fn a_picture_never_leaves_its_terminal() {
                 for line in lines {
                     let plain = without_colours(&line);
                     assert!(plain.width() <= width, "{width}: {plain}");
-                    assert_eq!(line.matches("\u{1b}[0m").count() > 0, line.contains('\u{1b}'), "{line:?}");
+                    assert_eq!(
+                        line.matches("\u{1b}[0m").count() > 0,
+                        line.contains('\u{1b}'),
+                        "{line:?}"
+                    );
                 }
             }
         }
@@ -127,7 +137,10 @@ fn a_server_that_is_away_is_said_below_the_last_prices() {
     let lines = drawn(&picture, 100, 24, true);
     assert!(lines.iter().any(|line| line.contains("201.25")));
     let last = lines.last().unwrap();
-    assert!(last.contains("trying again") && !last.contains("\u{1b}[2J"), "{last:?}");
+    assert!(
+        last.contains("trying again") && !last.contains("\u{1b}[2J"),
+        "{last:?}"
+    );
 }
 
 #[test]
