@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use proto::v1;
-use proto::v1::user_service_client::UserServiceClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::transport::Channel;
@@ -175,14 +174,15 @@ async fn headers_beyond_the_limit_are_refused() {
 }
 
 #[tokio::test]
-async fn reflection_keeps_only_some_streams_of_an_address_open() {
-    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+async fn only_some_streams_that_need_no_token_stay_open_for_one_address() {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
     let database = Database::sqlite();
     let app = App::start(&database, &no_broker()).await;
     let mut open = Vec::new();
-    let mut client = ServerReflectionClient::<Channel>::new(app.channel.clone());
+    let mut client = HealthClient::<Channel>::new(app.channel.clone());
     let refused = loop {
-        match client.server_reflection_info(tokio_stream::pending()).await {
+        match client.watch(HealthCheckRequest::default()).await {
             Ok(stream) => open.push(stream),
             Err(status) => break status,
         }
@@ -190,18 +190,36 @@ async fn reflection_keeps_only_some_streams_of_an_address_open() {
     };
     wait_of(&refused, "TOO_MANY_STREAMS");
     assert_eq!(open.len(), 16);
+    // Those who have a token are not concerned.
+    let caller = app.register().await;
+    get_user(&app, &caller).await.unwrap();
     drop(open);
     let again = async {
-        while client.server_reflection_info(tokio_stream::pending()).await.is_err() {
+        while client.watch(HealthCheckRequest::default()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::time::timeout(PATIENCE, again).await.expect("places are given back");
-    // Those who have a token are not concerned.
-    let caller = app.register().await;
-    UserServiceClient::new(app.channel.clone())
-        .get_user(caller.asks(v1::GetUserRequest {}))
-        .await
-        .unwrap();
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn open_streams_end_with_the_server_and_say_so() {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+    let database = Database::sqlite();
+    let app = App::start(&database, &no_broker()).await;
+    let mut client = HealthClient::<Channel>::new(app.channel.clone());
+    let mut stream = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    app.context.shutdown.cancel();
+    let status = loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ended without a word"),
+            Err(status) => break status,
+        }
+    };
+    let refusal = refusal_of(&status);
+    assert_eq!((refusal.code, refusal.reason.as_str()), (Code::Unavailable, "STREAM_ENDED"));
     app.stop().await;
 }

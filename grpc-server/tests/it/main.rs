@@ -73,5 +73,6 @@ mod reflection;
 mod refusal;
 mod relay;
 mod rules_topic;
+mod streams;
 mod system;
 mod tls;
