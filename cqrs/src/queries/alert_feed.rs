@@ -134,10 +134,13 @@ async fn number_some(tx: &mut Tx, user: UserId) -> Result<i64, StoreError> {
     // Deleted meanwhile, and the alerts with it.
     let Some(row) = row else { return Ok(0) };
     let before: i64 = row.try_get("alerts_numbered")?;
+    // By time, but one rule's alerts always in their own order: the clocks of two alert systems may differ.
     let found = sqlx::query(
-        "select rule_id, rule_version, log_generation, quote_offset from alerts
-         where user_id = ? and stream_number is null
-         order by raised_at, rule_id, rule_version, log_generation, quote_offset limit ?",
+        "select rule_id, rule_version, log_generation, quote_offset,
+                max(raised_at) over (partition by rule_id order by rule_version, log_generation, quote_offset)
+                    as not_before
+         from alerts where user_id = ? and stream_number is null
+         order by not_before, rule_id, rule_version, log_generation, quote_offset limit ?",
     )
     .bind(user.to_string())
     .bind(i64::from(MOST_AT_ONCE))

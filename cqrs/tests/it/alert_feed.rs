@@ -11,6 +11,7 @@ on_both_databases! {
     an_alert_that_appears_behind_a_younger_one_comes_after_it,
     followers_see_every_alert_once_and_in_the_same_order_while_others_write,
     a_long_history_is_numbered_without_gaps,
+    a_rules_alerts_stay_in_their_order_whatever_the_clocks_say,
     a_user_who_is_gone_has_no_feed,
 }
 
@@ -64,6 +65,28 @@ async fn a_long_history_is_numbered_without_gaps(db: Db) {
     assert_eq!(head(&db, caller.0).await, Some(270));
     let expected: Vec<_> = (1..=270).map(|number| (number, 999 + number)).collect();
     assert_eq!(after(&db, caller, 0).await, expected);
+}
+
+async fn a_rules_alerts_stay_in_their_order_whatever_the_clocks_say(db: Db) {
+    let caller = db.user("ada@example.org").await;
+    let (one, two) = (db.rule(caller, "AAPL").await.id, db.rule(caller, "AAPL").await.id);
+    // The second and third of the first rule were raised by an alert system whose clock is behind.
+    let raised = [
+        (one, 0, 1_000),
+        (one, 1, 300),
+        (one, 2, 200),
+        (two, 0, 100),
+        (two, 1, 1_100),
+    ];
+    let alerts = raised.map(|(rule, offset, time)| alert(rule, caller.0, offset, time));
+    fold(&db, alerts.to_vec()).await;
+    head(&db, caller.0).await;
+    let times: Vec<_> = after(&db, caller, 0)
+        .await
+        .iter()
+        .map(|(_, time)| *time)
+        .collect();
+    assert_eq!(times, [100, 1_000, 300, 200, 1_100]);
 }
 
 async fn a_user_who_is_gone_has_no_feed(db: Db) {
