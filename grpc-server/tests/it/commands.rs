@@ -243,10 +243,12 @@ async fn a_rule_changes_in_the_named_fields_only(database: Database) {
         low: Some("150".into()),
         version: 2,
         update_time: first.update_time,
+        etag: first.etag.clone(),
         ..created.clone()
     };
     assert_eq!(first, expected);
     assert_ne!(first.update_time, created.update_time);
+    assert_ne!(first.etag, created.etag);
     // Named but absent: cleared.
     let second = update(
         v1::Rule {
