@@ -47,6 +47,7 @@ impl Places {
         }
         *of_user += 1;
         taken.all += 1;
+        metrics::gauge!("stockalert_grpc_streams").set(taken.all);
         Ok(Place {
             places: Arc::clone(self),
             user,
@@ -58,6 +59,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
         taken.all = taken.all.saturating_sub(1);
+        metrics::gauge!("stockalert_grpc_streams").set(taken.all);
         if let Some(count) = taken.by_user.get_mut(&self.user) {
             *count = count.saturating_sub(1);
             if *count == 0 {
