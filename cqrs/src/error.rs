@@ -69,9 +69,6 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
 /// A command was refused, or the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// Somebody registered this address before.
-    #[error("this e-mail address is taken; use another, or the token given when it was registered")]
-    EmailTaken,
     /// No such rule, or not the caller's.
     #[error("there is no rule {0}; list your rules to see their ids")]
     RuleNotFound(RuleId),

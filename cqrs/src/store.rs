@@ -260,6 +260,9 @@ async fn connect_once(dialect: Dialect, options: &AnyConnectOptions) -> Result<A
 }
 
 /// Takes the connection: closing it gives the lock back, also of a migration that failed.
+///
+/// Dropping an index is what the migrations have no words for that both stores understand. The one that goes made e-mail
+/// addresses unique: nothing is looked up by them, and a refusal would tell anybody who is registered.
 async fn migrate(
     dialect: Dialect,
     mut connection: AnyConnection,
@@ -271,11 +274,21 @@ async fn migrate(
             lock_schema(&mut connection, deadline).await?;
             use_utf8(&mut connection).await?;
             MIGRATIONS.run_direct(None, &mut connection, false).await?;
+            let has_index: i64 = sqlx::query_scalar(
+                "select cast(count(*) as signed) from information_schema.statistics
+                 where table_schema = database() and table_name = 'users' and index_name = 'users_email'",
+            )
+            .fetch_one(&mut connection)
+            .await?;
+            if has_index > 0 {
+                connection.execute("drop index users_email on users").await?;
+            }
         }
         Dialect::Sqlite => {
             // One write transaction around all makes other processes wait.
             let mut transaction = connection.begin_with(dialect.begin()).await?;
             MIGRATIONS.run_direct(None, &mut *transaction, false).await?;
+            transaction.execute("drop index if exists users_email").await?;
             transaction.commit().await?;
         }
     }

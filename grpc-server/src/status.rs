@@ -104,8 +104,6 @@ fn cut(description: &str) -> String {
 /// Where a request carries what a command may refuse after the request itself was found well-formed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FieldNames {
-    /// Path of the e-mail address.
-    pub(crate) email: &'static str,
     /// Path of the rule's id.
     pub(crate) rule_id: &'static str,
     /// Path of the etag.
@@ -121,7 +119,6 @@ pub(crate) struct FieldNames {
 impl FieldNames {
     /// Of most requests.
     pub(crate) const PLAIN: Self = Self {
-        email: "email",
         rule_id: "rule_id",
         etag: "etag",
         snooze: "snooze",
@@ -139,7 +136,6 @@ pub(crate) fn rule_not_found(id: RuleId) -> Status {
 pub(crate) fn of_command(error: CommandError, fields: FieldNames) -> Status {
     let message = error.to_string();
     match error {
-        CommandError::EmailTaken => field_refusal(Code::AlreadyExists, "EMAIL_TAKEN", fields.email, message),
         CommandError::RuleNotFound(_) => {
             field_refusal(Code::NotFound, "RULE_NOT_FOUND", fields.rule_id, message)
         }

@@ -62,7 +62,6 @@ impl UserService for Api {
         request: Request<v1::UpdateUserRequest>,
     ) -> Result<Response<v1::UpdateUserResponse>, Status> {
         const NAMES: FieldNames = FieldNames {
-            email: "user.email",
             etag: "user.etag",
             ..FieldNames::PLAIN
         };

@@ -14,11 +14,12 @@ use crate::{CommandError, StoreError, dialect, outbox};
 const LINK_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 impl Commands {
-    /// Registers a user with their first rules: all or nothing. A repeat with the same request id answers the same user
+    /// Registers a user with their first rules: all or nothing. Nobody has checked that the address is theirs, so others may
+    /// have given the same. A repeat with the same request id answers the same user
     /// and rules with a fresh API token and link, which replace the first ones: secrets are not stored.
     ///
     /// # Errors
-    /// `EmailTaken`, `ExpiryInPast`, `TooManyRules`, `EmbeddedLogFull`, `RequestIdReused`.
+    /// `ExpiryInPast`, `TooManyRules`, `EmbeddedLogFull`, `RequestIdReused`.
     pub async fn register_user(
         &self,
         email: Email,
@@ -58,7 +59,7 @@ impl Commands {
     /// user as they are now.
     ///
     /// # Errors
-    /// `EmailTaken`, `Changed`, `UserNotFound`, `RequestIdReused`.
+    /// `Changed`, `UserNotFound`, `RequestIdReused`.
     pub async fn update_user(
         &self,
         caller: Caller,
@@ -201,8 +202,7 @@ async fn insert(tx: &mut Tx, email: Email, now: Timestamp) -> Result<User, Comma
     .bind(now.as_micros())
     .bind(now.as_micros())
     .execute(tx.connection())
-    .await
-    .map_err(email_taken)?;
+    .await?;
     Ok(user)
 }
 
@@ -233,17 +233,8 @@ async fn update(tx: &mut Tx, user: &User, now: Timestamp) -> Result<(), CommandE
     .bind(now.as_micros())
     .bind(user.id.to_string())
     .execute(tx.connection())
-    .await
-    .map_err(email_taken)?;
+    .await?;
     Ok(())
-}
-
-/// Of the statements that write it, the address is the only key that can be there already.
-fn email_taken(error: sqlx::Error) -> CommandError {
-    match error.as_database_error() {
-        Some(database) if database.is_unique_violation() => CommandError::EmailTaken,
-        _ => error.into(),
-    }
 }
 
 async fn replace_api_token(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<Token, StoreError> {

@@ -97,10 +97,6 @@ pub(in crate::bot) fn refused(error: &CommandError, reader: &Reader) -> Option<T
         ),
         CommandError::UnknownTicker(ticker) => return Some(unknown_ticker(ticker, &[], Command::Price, language)),
         // What chats have no way to cause.
-        CommandError::EmailTaken => (
-            "This e-mail address is taken. Use another.".to_owned(),
-            "Questo indirizzo e-mail è già in uso. Usane un altro.".to_owned(),
-        ),
         CommandError::Changed { .. } => (
             "It was changed meanwhile. Please look at it again.".to_owned(),
             "È cambiato nel frattempo. Guardalo di nuovo, per favore.".to_owned(),

@@ -346,7 +346,6 @@ fn the_state_of_feeds_and_alerts_is_told() {
 fn every_refusal_says_what_to_do() {
     let errors = || {
         [
-            CommandError::EmailTaken,
             CommandError::RuleNotFound(RuleId::generate()),
             CommandError::UserNotFound,
             CommandError::Range(RangeError::NoThreshold),
