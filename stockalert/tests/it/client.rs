@@ -1,16 +1,16 @@
 //! The client commands against a stub server.
 
+mod admin;
+mod more;
+mod reach;
 mod status;
-
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+mod watch;
 
 use proto::v1;
 use serde_json::{Value, json};
 
 use crate::program::Home;
-use crate::stub::{Stub, TOKEN, USER_ID, alert, rule};
+use crate::stub::{Stub, TOKEN, USER_ID, alert};
 
 const RULE_1: &str = "0198c1de-7d1c-7c3a-9d57-000000000001";
 
@@ -142,7 +142,7 @@ async fn rules_are_added_listed_edited_and_removed() {
     0198c1de-7d1c-7c3a-9d57-000000000003  ^GSPC   4000          active
     ");
     insta::assert_snapshot!(home.run(&["rule", "list", "--json"]).out.lines().next().unwrap_or_default()
-        .split("},").next().unwrap_or_default(), @r#"[{"id":"0198c1de-7d1c-7c3a-9d57-000000000001","ticker":"AAPL","low":"170","high":"200.50","note":"sell half","paused":false,"expire_time":null,"version":1,"create_time":"2013-10-07T14:30:00Z","update_time":"2013-10-07T14:30:00Z","hold":null"#);
+        .split("},").next().unwrap_or_default(), @r#"[{"id":"0198c1de-7d1c-7c3a-9d57-000000000001","ticker":"AAPL","low":"170","high":"200.50","note":"sell half","paused":false,"expire_time":null,"version":1,"create_time":"2013-10-07T14:30:00Z","update_time":"2013-10-07T14:30:00Z","hold":null,"etag":"","snooze":null,"episode":null"#);
 
     let edited = home.json(&["rule", "edit", RULE_1, "--low", "none", "--high", "210"]);
     assert_eq!((&edited["low"], &edited["high"]), (&Value::Null, &json!("210")));
@@ -301,71 +301,4 @@ fn a_server_that_is_away_is_named_with_the_way_to_start_one() {
         "{}",
         run.err
     );
-}
-
-/// Ends the program with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn watch_prints_prices_and_only_new_alerts() {
-    let stub = Stub::start().await;
-    let home = registered_home(&stub);
-    let new = v1::NewRule {
-        ticker: "AAPL".into(),
-        low: Some("1".into()),
-        ..Default::default()
-    };
-    stub.state().rules.push(rule(1, new));
-    stub.state().alerts.push(alert(1, v1::Side::Above));
-    let mut child = Running(
-        home.command(["watch", "--json"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
-    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
-    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
-    let price = next();
-    assert_eq!(
-        (&price["type"], &price["price"]),
-        (&json!("quote"), &json!("187.25"))
-    );
-
-    stub.state()
-        .alerts
-        .extend([2, 3, 4].map(|number| alert(number, v1::Side::In)));
-    for number in [2, 3, 4] {
-        let alert = next();
-        assert_eq!(alert["type"], "alert");
-        assert_eq!(alert["id"], format!("{RULE_1}.1.1.{number}"));
-    }
-    stub.state().price = Some("188".into());
-    assert_eq!(next()["price"], "188");
-
-    interrupt(&child.0);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let status = loop {
-        match child.0.try_wait().unwrap() {
-            Some(status) => break status,
-            None if Instant::now() > deadline => panic!("watch did not end"),
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
-    };
-    assert_eq!(status.code(), Some(0));
-}
-
-/// Ctrl-C. Without unsafe code, the system's own tool sends it.
-#[expect(clippy::unwrap_used, reason = "a test's own tools may fail loudly")]
-fn interrupt(child: &Child) {
-    let kill = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
 }

@@ -1,22 +1,29 @@
 //! A server that implements the API in memory, as far as the client's tests need it.
 
+mod quotes;
 mod reads;
+mod rules;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use proto::v1;
+use proto::v1::admin_service_server::AdminServiceServer;
 use proto::v1::alert_service_server::AlertServiceServer;
-use proto::v1::quote_service_server::{QuoteService, QuoteServiceServer};
-use proto::v1::rule_service_server::{RuleService, RuleServiceServer};
+use proto::v1::quote_service_server::QuoteServiceServer;
+use proto::v1::rule_service_server::RuleServiceServer;
 use proto::v1::system_service_server::SystemServiceServer;
 use proto::v1::user_service_server::{UserService, UserServiceServer};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::codegen::BoxStream;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 pub(crate) const TOKEN: &str = "good-token";
+pub(crate) const OPERATOR_TOKEN: &str = "operator-token";
+/// Of every rule.
+pub(crate) const ETAG: &str = "v1";
 pub(crate) const USER_ID: &str = "0198c1de-0000-7000-8000-000000000000";
 /// 2013-10-07T14:30:00Z: in another year than any test run, so it always shows as a date.
 pub(crate) const TIME: prost_types::Timestamp = prost_types::Timestamp {
@@ -40,6 +47,10 @@ pub(crate) struct State {
     pub averages: Vec<v1::GetAverageRequest>,
     pub status: v1::GetStatusResponse,
     pub user_deleted: bool,
+    /// Streams break, and no new one can be opened.
+    pub streams_broken: bool,
+    /// How often alerts were followed, also while streams are broken.
+    pub alert_streams: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -72,6 +83,7 @@ impl Stub {
             .add_service(QuoteServiceServer::new(stub.clone()))
             .add_service(AlertServiceServer::new(stub.clone()))
             .add_service(SystemServiceServer::new(stub.clone()))
+            .add_service(AdminServiceServer::new(stub.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(async move { server.await.expect("the stub serves") });
         stub
@@ -109,6 +121,35 @@ impl Stub {
         Ok(Response::new(answer))
     }
 
+    /// Sends what there is until streams break.
+    fn stream<T: Send + 'static>(
+        &self,
+        mut next: impl FnMut(&State) -> Option<T> + Send + 'static,
+    ) -> Response<BoxStream<T>> {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let stub = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let (broken, answer) = {
+                    let state = stub.state();
+                    (state.streams_broken, next(&state))
+                };
+                let answer = match (broken, answer) {
+                    (true, _) => Err(Status::unavailable("the server restarts")),
+                    (false, Some(answer)) => Ok(answer),
+                    (false, None) => {
+                        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                        continue;
+                    }
+                };
+                if sender.send(answer).await.is_err() || broken {
+                    return;
+                }
+            }
+        });
+        Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver)))
+    }
+
     fn user(&self) -> v1::User {
         v1::User {
             id: USER_ID.into(),
@@ -116,6 +157,7 @@ impl Stub {
             telegram_linked: false,
             reminder_interval_seconds: Some(900),
             create_time: Some(TIME),
+            etag: ETAG.into(),
         }
     }
 
@@ -155,6 +197,17 @@ pub(crate) fn rule(number: usize, new: v1::NewRule) -> v1::Rule {
     }
 }
 
+pub(crate) fn quote(ticker: &str, price: &str) -> v1::Quote {
+    v1::Quote {
+        ticker: ticker.into(),
+        price: price.into(),
+        currency: "USD".into(),
+        event_time: Some(TIME),
+        ingest_time: Some(TIME),
+        source: "synthetic".into(),
+    }
+}
+
 pub(crate) fn alert(number: i32, side: v1::Side) -> v1::Alert {
     let rule_id = "0198c1de-7d1c-7c3a-9d57-000000000001";
     v1::Alert {
@@ -177,6 +230,15 @@ pub(crate) fn alert(number: i32, side: v1::Side) -> v1::Alert {
 
 #[tonic::async_trait]
 impl UserService for Stub {
+    async fn revoke_token(
+        &self,
+        request: Request<v1::RevokeTokenRequest>,
+    ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
+        self.authenticated(request)?;
+        self.state().token = "none".into();
+        Ok(Response::new(v1::RevokeTokenResponse {}))
+    }
+
     async fn register_user(
         &self,
         request: Request<v1::RegisterUserRequest>,
@@ -261,125 +323,6 @@ impl UserService for Stub {
         self.state().token = "new-token".into();
         Ok(Response::new(v1::RotateTokenResponse {
             api_token: "new-token".into(),
-        }))
-    }
-}
-
-#[tonic::async_trait]
-impl RuleService for Stub {
-    async fn create_rule(
-        &self,
-        request: Request<v1::CreateRuleRequest>,
-    ) -> Result<Response<v1::CreateRuleResponse>, Status> {
-        let request = self.authenticated(request)?;
-        let new = request.rule.unwrap_or_default();
-        if new.low.as_deref() == Some("-5") {
-            return Err(refused(
-                "rule.low",
-                "\"-5\" is not a price: it is negative; give a decimal number above 0",
-            ));
-        }
-        let rule = rule(self.state().rules.len() + 1, new);
-        self.state().rules.push(rule.clone());
-        self.answer(request.request_id, v1::CreateRuleResponse { rule: Some(rule) })
-    }
-
-    async fn get_rule(
-        &self,
-        _request: Request<v1::GetRuleRequest>,
-    ) -> Result<Response<v1::GetRuleResponse>, Status> {
-        Err(Status::unimplemented("the client has no use for it"))
-    }
-
-    /// Two rules a page, so that the client has to turn pages.
-    async fn list_rules(
-        &self,
-        request: Request<v1::ListRulesRequest>,
-    ) -> Result<Response<v1::ListRulesResponse>, Status> {
-        let from = self.authenticated(request)?.page_token.parse().unwrap_or(0);
-        let state = self.state();
-        let rules: Vec<_> = state.rules.iter().skip(from).take(2).cloned().collect();
-        let next = from + rules.len();
-        let next_page_token = if next < state.rules.len() {
-            next.to_string()
-        } else {
-            String::new()
-        };
-        Ok(Response::new(v1::ListRulesResponse {
-            rules,
-            next_page_token,
-        }))
-    }
-
-    async fn update_rule(
-        &self,
-        request: Request<v1::UpdateRuleRequest>,
-    ) -> Result<Response<v1::UpdateRuleResponse>, Status> {
-        let request = self.authenticated(request)?;
-        self.state().updated_rules.push(request.clone());
-        let rule = v1::Rule {
-            ticker: "AAPL".into(),
-            version: 2,
-            ..request.rule.unwrap_or_default()
-        };
-        self.answer(request.request_id, v1::UpdateRuleResponse { rule: Some(rule) })
-    }
-
-    async fn delete_rule(
-        &self,
-        request: Request<v1::DeleteRuleRequest>,
-    ) -> Result<Response<v1::DeleteRuleResponse>, Status> {
-        let request = self.authenticated(request)?;
-        let mut state = self.state();
-        let before = state.rules.len();
-        state.rules.retain(|rule| rule.id != request.rule_id);
-        if state.rules.len() == before {
-            let message = format!(
-                "there is no rule {}; list your rules to see their ids",
-                request.rule_id
-            );
-            return Err(Status::not_found(message));
-        }
-        drop(state);
-        self.answer(request.request_id, v1::DeleteRuleResponse {})
-    }
-}
-
-#[tonic::async_trait]
-impl QuoteService for Stub {
-    async fn get_latest_quote(
-        &self,
-        request: Request<v1::GetLatestQuoteRequest>,
-    ) -> Result<Response<v1::GetLatestQuoteResponse>, Status> {
-        let ticker = self.authenticated(request)?.ticker;
-        if ticker == "NOBODY" {
-            return Err(Status::internal("the store failed"));
-        }
-        let price = self.state().price.clone();
-        let price =
-            price.ok_or_else(|| Status::not_found(format!("no quote of {ticker} was recorded yet")))?;
-        let quote = v1::Quote {
-            ticker,
-            price,
-            currency: "USD".into(),
-            event_time: Some(TIME),
-            ingest_time: Some(TIME),
-            source: "synthetic".into(),
-        };
-        Ok(Response::new(v1::GetLatestQuoteResponse { quote: Some(quote) }))
-    }
-
-    async fn get_average(
-        &self,
-        request: Request<v1::GetAverageRequest>,
-    ) -> Result<Response<v1::GetAverageResponse>, Status> {
-        let request = self.authenticated(request)?;
-        self.state().averages.push(request);
-        Ok(Response::new(v1::GetAverageResponse {
-            average: "186.33333333".into(),
-            quote_count: 3,
-            first_time: Some(TIME),
-            last_time: Some(TIME),
         }))
     }
 }

@@ -1,0 +1,152 @@
+//! Previews, imports, snoozes, history and messages.
+
+use serde_json::{Value, json};
+
+use super::{RULE_1, registered_home};
+use crate::program::Home;
+use crate::stub::Stub;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_rules_is_added_line_by_line_and_the_refused_ones_are_named() {
+    let stub = Stub::start().await;
+    let home = registered_home(&stub);
+    let file = home.path().join("rules.csv");
+    std::fs::write(&file, "aapl,170,200,sell half\nMSFT\n\nIBM,,300\n").unwrap();
+    let file = file.display().to_string();
+    let dry = home.run(&["rule", "import", &file, "--dry-run"]);
+    assert_eq!((dry.code, stub.state().rules.len()), (65, 0));
+    stub.state().lost_answers = 1;
+    let run = home.run(&["rule", "import", &file]);
+    assert_eq!(run.code, 65);
+    assert!(
+        run.err.contains("1 lines were refused, and 2 rules added"),
+        "{}",
+        run.err
+    );
+    assert!(
+        run.out
+            .contains("2  MSFT    refused  low: neither low nor high is given"),
+        "{}",
+        run.out
+    );
+    let ids = stub.state().request_ids.clone();
+    assert_eq!(ids[1], ids[2], "sent again under the same id");
+    assert_eq!(home.run(&["rule", "import", "/no/such/file"]).code, 74);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_are_shown_snoozed_and_guarded_by_their_etag() {
+    let stub = Stub::start().await;
+    let home = registered_home(&stub);
+    home.json(&["rule", "add", "AAPL", "--low", "170"]);
+    assert_eq!(home.json(&["rule", "show", RULE_1])["snooze"], Value::Null);
+    let snoozed = home.json(&["rule", "snooze", RULE_1, "back"]);
+    assert_eq!(
+        snoozed["snooze"],
+        json!({ "until_time": null, "until_back": true })
+    );
+    assert!(home.run(&["rule", "list"]).out.contains("until back"));
+    let timed = home.json(&["rule", "snooze", RULE_1, "2013-10-08T00:00:00Z"]);
+    assert_eq!(timed["snooze"]["until_time"], "2013-10-08T00:00:00Z");
+    assert_eq!(
+        home.json(&["rule", "snooze", RULE_1, "off"])["snooze"],
+        Value::Null
+    );
+    assert_eq!(home.run(&["rule", "show", "nothing"]).code, 66);
+
+    let edit = |etag: &str| home.run(&["rule", "edit", RULE_1, "--high", "300", "--etag", etag]);
+    let changed = edit("old");
+    assert_eq!(
+        changed.code, 65,
+        "a rule that changed meanwhile is not tried again: {changed:?}"
+    );
+    assert!(changed.err.contains("look at it again"), "{}", changed.err);
+    assert!(stub.state().updated_rules.is_empty());
+    assert_eq!(edit("v1").code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_says_how_often_and_how_far() {
+    let stub = Stub::start().await;
+    let home = registered_home(&stub);
+    let args = ["rule", "preview", "aapl", "--high", "200"];
+    insta::assert_snapshot!(home.run(&args).out, @r"
+    Would have fired 7 times since 2013-10-07, by 120 recorded prices.
+    AAPL is at 196.4 now, in range; 1.83 % below the high threshold.
+
+    TIME        SIDE    PRICE
+    2013-10-07  above  200.75
+    ");
+    assert_eq!(home.json(&args)["high_distance_percent"], "1.83");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_messages_and_tickers_are_listed() {
+    let stub = Stub::start().await;
+    let home = registered_home(&stub);
+    let prices = |args: &[&str]| {
+        let quotes = home.json(args);
+        let quotes = quotes.as_array().unwrap().clone();
+        quotes
+            .into_iter()
+            .map(|quote| quote["price"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(prices(&["quotes", "aapl"]), ["100", "101", "102", "103", "104"]);
+    assert_eq!(prices(&["quotes", "aapl", "--limit", "3"]), ["100", "101", "102"]);
+    insta::assert_snapshot!(home.run(&["candles", "AAPL", "--since", "2013-10-07T14:00:00Z"]).out, @r"
+    FROM        OPEN   HIGH  LOW   CLOSE  QUOTES
+    2013-10-07   100  101.5   99  100.25      60
+    ");
+    let none = home.run(&["candles", "AAPL", "--interval", "5m"]).out;
+    assert_eq!(none, "No price was recorded in this time.\n");
+    insta::assert_snapshot!(home.run(&["tickers"]).out, @r"
+    TICKER   PRICE  CURRENCY  TIME        RULES
+    AAPL    187.25  USD       2013-10-07      0
+    NEW                                       1
+    ");
+    assert_eq!(home.json(&["tickers", "--own"])[0]["latest_quote"], Value::Null);
+    insta::assert_snapshot!(home.run(&["deliveries"]).out, @r"
+    PLANNED     TICKER  ABOUT           PRICE  STATUS         TRIES  RULE                                  WHY
+    2013-10-07  AAPL    came and went  200.75  undeliverable      1  0198c1de-7d1c-7c3a-9d57-000000000001  the chat blocked the bot
+    2013-10-07  AAPL    breach         200.75  sent               1  0198c1de-7d1c-7c3a-9d57-000000000001
+    ");
+    let sent = home.json(&["deliveries", "--status", "sent"]);
+    assert_eq!(sent.as_array().unwrap().len(), 1);
+    assert_eq!(sent[0]["kind"], "breach");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_alert_without_a_chat_is_refused_and_says_what_to_do() {
+    let stub = Stub::start().await;
+    let home = registered_home(&stub);
+    let run = home.run(&["test-alert"]);
+    assert_eq!(run.code, 65);
+    assert!(run.err.contains("no chat is linked"), "{}", run.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_token_goes_from_the_profile() {
+    let stub = Stub::start().await;
+    let home = registered_home(&stub);
+    assert_eq!(home.run(&["token", "revoke"]).code, 64, "without --yes");
+    assert_eq!(
+        home.json(&["token", "revoke", "--yes"]),
+        json!({ "revoked": true })
+    );
+    assert!(!home.profile().exists());
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let run = home.run(&["completions", shell]);
+        assert_eq!((run.code, run.err.as_str()), (0, ""));
+        assert!(
+            run.out.contains("stockalert") && run.out.contains("republish-rules"),
+            "{shell}"
+        );
+    }
+    assert_eq!(home.run(&["completions", "tcsh"]).code, 64);
+}
