@@ -92,7 +92,7 @@ fn what_is_out_of_range_comes_first_and_then_what_is_nearest_to_it() {
     insta::assert_snapshot!(drawn(&picture, 100, 24, false).join("\n"), @r"
     TICKER   PRICE  LOW  RANGE                    HIGH  STATE
     AAPL    201.25  170  |····················●|   200  above for 12 min
-    MSFT       445        ··················●··|   450  1.12 % away
+    MSFT       445        ·················●···|   450  1.12 % away
     IBM        150  100  |··········●··········|   200  33.33 % away
     NEW               5  |·····················         no price yet
     ZZZ          2    1  |····················●         paused
