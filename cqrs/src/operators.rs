@@ -114,13 +114,20 @@ impl Operators {
         let select = "select count(*) as waiting, min(due_at) as since from deliveries
                       where status = 'planned' and due_at <= ?";
         let now = Timestamp::now().as_micros();
-        waiting(&sqlx::query(select).bind(now).fetch_one(self.store.primary()).await?)
+        waiting(
+            &sqlx::query(select)
+                .bind(now)
+                .fetch_one(self.store.primary())
+                .await?,
+        )
     }
 }
 
 fn waiting(row: &sqlx::any::AnyRow) -> Result<Waiting, StoreError> {
     Ok(Waiting {
         count: row.try_get("waiting")?,
-        since: row.try_get::<Option<i64>, _>("since")?.map(Timestamp::from_micros),
+        since: row
+            .try_get::<Option<i64>, _>("since")?
+            .map(Timestamp::from_micros),
     })
 }

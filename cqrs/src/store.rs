@@ -10,7 +10,9 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Executor as _};
 
 use crate::dialect::Dialect;
-use crate::{AlertFeed, Commands, Leases, Ledger, Limits, Operators, Outbox, Queries, QuoteHistory, StoreError};
+use crate::{
+    AlertFeed, Commands, Leases, Ledger, Limits, Operators, Outbox, Queries, QuoteHistory, StoreError,
+};
 
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     let mut migrator = sqlx::migrate!("../db/migrations");

@@ -170,9 +170,7 @@ mod tests {
         let needs_nothing: Vec<_> = methods
             .0
             .iter()
-            .filter(|(_, method)| {
-                matches!(method.credential, Credential::Open | Credential::Registration)
-            })
+            .filter(|(_, method)| matches!(method.credential, Credential::Open | Credential::Registration))
             .map(|(path, _)| path.as_str())
             .collect();
         assert_eq!(needs_nothing, ["/stockalert.v1.UserService/RegisterUser"]);

@@ -92,10 +92,7 @@ impl AdminService for Admin {
         }))
     }
 
-    async fn get_lag(
-        &self,
-        _: Request<v1::GetLagRequest>,
-    ) -> Result<Response<v1::GetLagResponse>, Status> {
+    async fn get_lag(&self, _: Request<v1::GetLagRequest>) -> Result<Response<v1::GetLagResponse>, Status> {
         let (outbox, deliveries) = tokio::try_join!(self.operators.unpublished(), self.operators.unsent())
             .map_err(|error| of_store(&error))?;
         let groups = self.groups().await.map_err(|reason| {

@@ -4,8 +4,8 @@ use std::future::Future as _;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -54,7 +54,11 @@ impl Connections {
     }
 
     fn place(&self, address: IpAddr) -> Option<Slot<u128>> {
-        let slots = if self.proxies.contains(address) { &self.of_proxies } else { &self.slots };
+        let slots = if self.proxies.contains(address) {
+            &self.of_proxies
+        } else {
+            &self.slots
+        };
         slots.take(counted_as(address)).ok()
     }
 }
@@ -171,9 +175,11 @@ impl Calls {
 impl Peer {
     /// The peer of a call; none where the server was not given these connections.
     pub(crate) fn of(extensions: &Extensions) -> Option<&Self> {
-        extensions
-            .get::<Self>()
-            .or_else(|| extensions.get::<TlsConnectInfo<Self>>().map(TlsConnectInfo::get_ref))
+        extensions.get::<Self>().or_else(|| {
+            extensions
+                .get::<TlsConnectInfo<Self>>()
+                .map(TlsConnectInfo::get_ref)
+        })
     }
 
     /// Marks that a call is in hand.

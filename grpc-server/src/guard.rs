@@ -28,9 +28,7 @@ use crate::slots::Slots;
 use crate::status::{complete, of_store};
 use crate::{MAX_REQUESTS_IN_HAND, MAX_REQUESTS_OF_ONE, REQUEST_TIMEOUT, SecurityArgs};
 
-use refusals::{
-    busy, ended, late, operator_only, too_many_streams, too_often, unauthenticated, users_only,
-};
+use refusals::{busy, ended, late, operator_only, too_many_streams, too_often, unauthenticated, users_only};
 
 /// Most streams of health and reflection that are open, in all and from one address: they need no token.
 const MOST_OPEN_STREAMS: usize = 512;
@@ -100,7 +98,11 @@ impl GuardLayer {
             in_hand: Slots::new(MAX_REQUESTS_IN_HAND, MAX_REQUESTS_OF_ONE),
             open_streams: Slots::new(MOST_OPEN_STREAMS, MOST_OPEN_STREAMS_OF_ONE),
             calls: Rates::new(calls, Duration::from_secs(1), calls * 2),
-            registrations: Rates::new(registrations, Duration::from_secs(60 * 60), registrations.div_ceil(3)),
+            registrations: Rates::new(
+                registrations,
+                Duration::from_secs(60 * 60),
+                registrations.div_ceil(3),
+            ),
             security,
             shutdown,
         })))
@@ -188,7 +190,9 @@ impl Guard {
         let address = self.address_of(peer.as_ref(), request.headers());
         // Before the database is asked who it is: a crowd of strangers doesn't get so far.
         let place = self.in_hand.take(Share::Address(address)).map_err(busy)?;
-        let who = self.authorise(method.credential, address, request.headers()).await?;
+        let who = self
+            .authorise(method.credential, address, request.headers())
+            .await?;
         let share = who.share();
         // From here on it is the user's own share.
         drop(place);
@@ -218,12 +222,7 @@ impl Guard {
     }
 
     /// The only place that decides whether a call is let in, and for whom.
-    async fn authorise(
-        &self,
-        needed: Credential,
-        address: u128,
-        headers: &HeaderMap,
-    ) -> Result<Who, Status> {
+    async fn authorise(&self, needed: Credential, address: u128, headers: &HeaderMap) -> Result<Who, Status> {
         match needed {
             Credential::Open => return Ok(Who::Stranger(address)),
             Credential::Registration => {

@@ -56,11 +56,23 @@ mod tests {
         let secret = "0123456789abcdef0123456789abcdef";
         let token: OperatorToken = secret.parse().unwrap();
         assert!(token.is(secret));
-        for other in ["", "0123456789abcdef0123456789abcdeF", &secret[1..], &format!("{secret}0")] {
+        for other in [
+            "",
+            "0123456789abcdef0123456789abcdeF",
+            &secret[1..],
+            &format!("{secret}0"),
+        ] {
             assert!(!token.is(other), "{other}");
         }
         assert_eq!(format!("{token:?}"), "OperatorToken(hidden)");
-        for bad in ["", "short", &"x".repeat(31), &"x".repeat(129), &format!("{secret} "), &"é".repeat(40)] {
+        for bad in [
+            "",
+            "short",
+            &"x".repeat(31),
+            &"x".repeat(129),
+            &format!("{secret} "),
+            &"é".repeat(40),
+        ] {
             let error = bad.parse::<OperatorToken>().unwrap_err();
             assert!(error.contains("openssl rand -hex 32"), "{error}");
             assert!(bad.is_empty() || !error.contains(bad), "{error}");

@@ -119,11 +119,19 @@ mod tests {
         let start = Instant::now();
         assert_eq!(rates.take(0, start), Ok(()));
         let allowed = (1..100_000).filter(|key| rates.take(*key, start).is_ok()).count();
-        assert_eq!(allowed, 99 + 3, "the places, and one burst of all others together");
+        assert_eq!(
+            allowed,
+            99 + 3,
+            "the places, and one burst of all others together"
+        );
         assert_eq!(rates.shares.lock().unwrap().used_until.len(), 100);
         assert_eq!(rates.take(0, start), Ok(()), "who was known goes on");
         let later = start + SECOND * 60;
         assert_eq!(rates.take(1_000_000, later), Ok(()));
-        assert_eq!(rates.shares.lock().unwrap().used_until.len(), 1, "places are given back");
+        assert_eq!(
+            rates.shares.lock().unwrap().used_until.len(),
+            1,
+            "places are given back"
+        );
     }
 }

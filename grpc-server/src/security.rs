@@ -24,7 +24,12 @@ pub struct SecurityArgs {
     #[arg(long, env = "GRPC_TLS_KEY", value_name = "FILE", requires = "grpc_tls_cert")]
     pub grpc_tls_key: Option<PathBuf>,
     /// Certificates of those who vouch for clients, PEM. Only clients with such a certificate can connect when set.
-    #[arg(long, env = "GRPC_TLS_CLIENT_CA", value_name = "FILE", requires = "grpc_tls_cert")]
+    #[arg(
+        long,
+        env = "GRPC_TLS_CLIENT_CA",
+        value_name = "FILE",
+        requires = "grpc_tls_cert"
+    )]
     pub grpc_tls_client_ca: Option<PathBuf>,
     /// Most calls of one user in a second, in the long run; twice as many at once.
     #[arg(long, env = "CALLS_PER_SECOND", default_value_t = 100, value_name = "COUNT",
@@ -43,7 +48,12 @@ pub struct SecurityArgs {
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub max_connections_per_address: u32,
     /// Addresses or networks of proxies whose header x-forwarded-for says who calls, such as 10.0.0.2,172.16.0.0/12.
-    #[arg(long, env = "TRUSTED_PROXIES", default_value = "", value_name = "IP[/BITS],...")]
+    #[arg(
+        long,
+        env = "TRUSTED_PROXIES",
+        default_value = "",
+        value_name = "IP[/BITS],..."
+    )]
     pub trusted_proxies: TrustedProxies,
 }
 

@@ -55,10 +55,15 @@ pub(crate) fn of(security: &SecurityArgs) -> Result<Option<ServerTlsConfig>, Bad
 
 /// Builds what the server will build.
 fn check(config: &ServerTlsConfig, say: impl FnOnce(String) -> String) -> Result<(), BadSetting> {
-    Server::builder().tls_config(config.clone()).map(drop).map_err(|error| {
-        let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-        BadSetting(say(reason))
-    })
+    Server::builder()
+        .tls_config(config.clone())
+        .map(drop)
+        .map_err(|error| {
+            let reason = error
+                .source()
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            BadSetting(say(reason))
+        })
 }
 
 fn certificates(setting: &str, file: &Path) -> Result<Vec<u8>, BadSetting> {

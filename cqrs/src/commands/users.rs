@@ -29,29 +29,29 @@ impl Commands {
         let limits = self.limits;
         let request = Request::of_anybody(idempotency);
         self.transaction(move |tx| {
-                let (request, email, new) = (request.clone(), email.clone(), rules.clone());
-                Box::pin(async move {
-                    let now = Timestamp::now();
-                    let (user, rules) = match request.replay::<Vec<Rule>>(tx, now).await? {
-                        Some((id, rules)) => (lock_user(tx, Caller(id)).await?, rules),
-                        None => {
-                            let user = insert(tx, email, now).await?;
-                            let rules = creation::insert(tx, user.id, new, limits, now).await?;
-                            request.answer(tx, user.id, &rules).await?;
-                            (user, rules)
-                        }
-                    };
-                    let api_token = replace_api_token(tx, user.id, now).await?;
-                    let link = replace_link(tx, user.id, now).await?;
-                    Ok(Registration {
-                        user,
-                        api_token,
-                        link,
-                        rules,
-                    })
+            let (request, email, new) = (request.clone(), email.clone(), rules.clone());
+            Box::pin(async move {
+                let now = Timestamp::now();
+                let (user, rules) = match request.replay::<Vec<Rule>>(tx, now).await? {
+                    Some((id, rules)) => (lock_user(tx, Caller(id)).await?, rules),
+                    None => {
+                        let user = insert(tx, email, now).await?;
+                        let rules = creation::insert(tx, user.id, new, limits, now).await?;
+                        request.answer(tx, user.id, &rules).await?;
+                        (user, rules)
+                    }
+                };
+                let api_token = replace_api_token(tx, user.id, now).await?;
+                let link = replace_link(tx, user.id, now).await?;
+                Ok(Registration {
+                    user,
+                    api_token,
+                    link,
+                    rules,
                 })
             })
-            .await
+        })
+        .await
     }
 
     /// Changes the user's settings; a new reminder interval counts from each last message at once, and messages held back
@@ -68,33 +68,37 @@ impl Commands {
     ) -> Result<User, CommandError> {
         let request = Request::of(caller, idempotency);
         self.transaction(move |tx| {
-                let (request, edit) = (request.clone(), edit.clone());
-                Box::pin(async move {
-                    let now = Timestamp::now();
-                    // The answer is not stored, as it holds the e-mail address.
-                    let repeated = request.replay::<()>(tx, now).await?.is_some();
-                    let old = lock_user(tx, caller).await?;
-                    if repeated {
-                        return Ok(old);
-                    }
-                    if edit.etag.as_ref().is_some_and(|etag| *etag != Etag::of_user(&old)) {
-                        return Err(CommandError::Changed { what: "user" });
-                    }
-                    let holds_change = edit.quiet_hours.is_some() || edit.time_zone.is_some();
-                    let interval_changes = edit.reminder_interval.is_some();
-                    let user = edited(old, edit);
-                    update(tx, &user, now).await?;
-                    if interval_changes {
-                        reschedule_reminders(tx.connection(), user.id, user.reminder_interval).await?;
-                    }
-                    if holds_change {
-                        release_held(tx.connection(), user.id, now).await?;
-                    }
-                    request.answer(tx, caller.0, &()).await?;
-                    Ok(user)
-                })
+            let (request, edit) = (request.clone(), edit.clone());
+            Box::pin(async move {
+                let now = Timestamp::now();
+                // The answer is not stored, as it holds the e-mail address.
+                let repeated = request.replay::<()>(tx, now).await?.is_some();
+                let old = lock_user(tx, caller).await?;
+                if repeated {
+                    return Ok(old);
+                }
+                if edit
+                    .etag
+                    .as_ref()
+                    .is_some_and(|etag| *etag != Etag::of_user(&old))
+                {
+                    return Err(CommandError::Changed { what: "user" });
+                }
+                let holds_change = edit.quiet_hours.is_some() || edit.time_zone.is_some();
+                let interval_changes = edit.reminder_interval.is_some();
+                let user = edited(old, edit);
+                update(tx, &user, now).await?;
+                if interval_changes {
+                    reschedule_reminders(tx.connection(), user.id, user.reminder_interval).await?;
+                }
+                if holds_change {
+                    release_held(tx.connection(), user.id, now).await?;
+                }
+                request.answer(tx, caller.0, &()).await?;
+                Ok(user)
             })
-            .await
+        })
+        .await
     }
 
     /// Deletes the user and all that is theirs; each rule's deletion goes through the outbox.
@@ -103,38 +107,38 @@ impl Commands {
     /// `UserNotFound`.
     pub async fn delete_user(&self, caller: Caller) -> Result<(), CommandError> {
         self.transaction(move |tx| {
-                Box::pin(async move {
-                    lock_user(tx, caller).await?;
-                    let id = caller.0.to_string();
-                    let select = format!(
-                        "select {RULE_COLUMNS} from rules where user_id = ?{}",
-                        tx.dialect.for_update()
-                    );
-                    let found = dialect::query(select)
+            Box::pin(async move {
+                lock_user(tx, caller).await?;
+                let id = caller.0.to_string();
+                let select = format!(
+                    "select {RULE_COLUMNS} from rules where user_id = ?{}",
+                    tx.dialect.for_update()
+                );
+                let found = dialect::query(select)
+                    .bind(id.clone())
+                    .fetch_all(tx.connection())
+                    .await?;
+                let rules = found.iter().map(rows::rule).collect::<Result<Vec<_>, _>>()?;
+                outbox::enqueue_deleted(tx, &rules, Timestamp::now()).await?;
+                for delete in [
+                    "delete from rules where user_id = ?",
+                    "delete from api_tokens where user_id = ?",
+                    "delete from link_tokens where user_id = ?",
+                    "delete from requests where user_id = ?",
+                    "delete from alerts where user_id = ?",
+                    "delete from episodes where user_id = ?",
+                    "delete from deliveries where user_id = ?",
+                    "delete from users where id = ?",
+                ] {
+                    sqlx::query(delete)
                         .bind(id.clone())
-                        .fetch_all(tx.connection())
+                        .execute(tx.connection())
                         .await?;
-                    let rules = found.iter().map(rows::rule).collect::<Result<Vec<_>, _>>()?;
-                    outbox::enqueue_deleted(tx, &rules, Timestamp::now()).await?;
-                    for delete in [
-                        "delete from rules where user_id = ?",
-                        "delete from api_tokens where user_id = ?",
-                        "delete from link_tokens where user_id = ?",
-                        "delete from requests where user_id = ?",
-                        "delete from alerts where user_id = ?",
-                        "delete from episodes where user_id = ?",
-                        "delete from deliveries where user_id = ?",
-                        "delete from users where id = ?",
-                    ] {
-                        sqlx::query(delete)
-                            .bind(id.clone())
-                            .execute(tx.connection())
-                            .await?;
-                    }
-                    Ok(())
-                })
+                }
+                Ok(())
             })
-            .await
+        })
+        .await
     }
 
     /// A new one-time link to bind a chat, valid for 15 minutes; earlier ones stop working.
@@ -143,12 +147,12 @@ impl Commands {
     /// `UserNotFound`.
     pub async fn create_link(&self, caller: Caller) -> Result<IssuedLink, CommandError> {
         self.transaction(move |tx| {
-                Box::pin(async move {
-                    lock_user(tx, caller).await?;
-                    Ok(replace_link(tx, caller.0, Timestamp::now()).await?)
-                })
+            Box::pin(async move {
+                lock_user(tx, caller).await?;
+                Ok(replace_link(tx, caller.0, Timestamp::now()).await?)
             })
-            .await
+        })
+        .await
     }
 
     /// A new API token; the old one stops working at once.
@@ -157,12 +161,12 @@ impl Commands {
     /// `UserNotFound`.
     pub async fn rotate_token(&self, caller: Caller) -> Result<Token, CommandError> {
         self.transaction(move |tx| {
-                Box::pin(async move {
-                    lock_user(tx, caller).await?;
-                    Ok(replace_api_token(tx, caller.0, Timestamp::now()).await?)
-                })
+            Box::pin(async move {
+                lock_user(tx, caller).await?;
+                Ok(replace_api_token(tx, caller.0, Timestamp::now()).await?)
             })
-            .await
+        })
+        .await
     }
 }
 

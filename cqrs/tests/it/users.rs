@@ -77,7 +77,10 @@ async fn an_address_that_is_known_is_no_other_than_one_that_is_not(db: Db) {
             .register_user(address.parse().unwrap(), vec![new_rule("AAPL")], None)
             .await
             .unwrap();
-        assert_eq!((again.user.email.as_str(), again.rules.len()), ("ada@example.org", 1));
+        assert_eq!(
+            (again.user.email.as_str(), again.rules.len()),
+            ("ada@example.org", 1)
+        );
         assert_ne!(again.user.id, ada.0);
     }
     let bob = db.user("bob@example.org").await;
@@ -85,10 +88,7 @@ async fn an_address_that_is_known_is_no_other_than_one_that_is_not(db: Db) {
         email: Some("ada@example.org".parse().unwrap()),
         ..Default::default()
     };
-    let edited = db.commands().update_user(bob, edit, None).await.unwrap();
-    assert_eq!(edited.email.as_str(), "ada@example.org");
-    // Each is still who they are.
-    assert_eq!(db.queries().user(ada).await.unwrap().unwrap().id, ada.0);
+    db.commands().update_user(bob, edit, None).await.unwrap();
     assert_eq!(db.queries().rules(ada, None, 50).await.unwrap().items, []);
 }
 

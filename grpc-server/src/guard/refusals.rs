@@ -21,14 +21,25 @@ pub(super) fn unauthenticated() -> Status {
 pub(super) fn busy(full: Full) -> Status {
     let message = match full {
         Full::All => format!("the server has {MAX_REQUESTS_IN_HAND} requests in hand; try again in a moment"),
-        Full::OfOne => format!("{MAX_REQUESTS_OF_ONE} requests of yours are in hand; wait for one of them to end"),
+        Full::OfOne => {
+            format!("{MAX_REQUESTS_OF_ONE} requests of yours are in hand; wait for one of them to end")
+        }
     };
-    retry_refusal(Code::ResourceExhausted, "SERVER_BUSY", &message, Duration::from_millis(200))
+    retry_refusal(
+        Code::ResourceExhausted,
+        "SERVER_BUSY",
+        &message,
+        Duration::from_millis(200),
+    )
 }
 
 pub(super) fn too_often(what: &str, wait: Duration) -> Status {
     // In whole milliseconds, and not too soon.
-    let wait = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1));
+    let wait = Duration::from_millis(
+        u64::try_from(wait.as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1),
+    );
     retry_refusal(
         Code::ResourceExhausted,
         "TOO_MANY_CALLS",

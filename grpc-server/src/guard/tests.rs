@@ -47,7 +47,8 @@ async fn a_call_whose_caller_goes_away_keeps_its_place_until_its_work_is_done() 
             () = begun.notified() => {}
         }
     }
-    let nothing = || service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+    let nothing =
+        || service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
     let code = async || {
         let response = handle(Arc::clone(&guard), nothing(), request()).await;
         Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code())
@@ -59,7 +60,9 @@ async fn a_call_whose_caller_goes_away_keeps_its_place_until_its_work_is_done() 
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), again).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), again)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -38,7 +38,10 @@ async fn only_one_bearer_token_as_it_was_given_lets_in() {
     let method = "/stockalert.v1.UserService/GetUser";
     for (case, request) in [
         ("a very long token", with_token((), &"x".repeat(10_000))),
-        ("a token in capitals", with_token((), &caller.token.to_uppercase())),
+        (
+            "a token in capitals",
+            with_token((), &caller.token.to_uppercase()),
+        ),
         ("another scheme", with_scheme("Basic ")),
         ("no scheme", with_scheme("")),
     ] {

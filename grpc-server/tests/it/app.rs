@@ -187,7 +187,11 @@ impl App {
         let task = tokio::spawn(grpc_server::serve(listener, config, context.clone()));
         // The listener is bound, so the first call waits until the server is up.
         let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
-        let channel = if speaks_tls { endpoint.connect_lazy() } else { endpoint.connect().await.unwrap() };
+        let channel = if speaks_tls {
+            endpoint.connect_lazy()
+        } else {
+            endpoint.connect().await.unwrap()
+        };
         Self {
             address,
             channel,

@@ -14,8 +14,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use crate::app::{App, Caller, Database, no_broker, some_email, some_rule, with_token};
-use crate::refusal::refusal_of;
 use crate::reflection::RawCodec;
+use crate::refusal::refusal_of;
 
 const OPERATOR: &str = "operator-0123456789abcdef0123456789abcdef";
 
@@ -70,7 +70,10 @@ async fn call(
         let answer = client.unary(request, path, RawCodec).await?;
         return Ok(vec![answer.into_inner()]);
     }
-    let mut stream = client.server_streaming(request, path, RawCodec).await?.into_inner();
+    let mut stream = client
+        .server_streaming(request, path, RawCodec)
+        .await?
+        .into_inner();
     let mut answers = Vec::new();
     while let Ok(Some(answer)) = tokio::time::timeout(LISTENED, stream.next()).await {
         answers.push(answer?);
@@ -127,7 +130,11 @@ async fn every_method_lets_in_whom_it_shall_and_nobody_else() {
         for (credential, token, expected) in [
             ("none", None, of_nobody),
             ("empty", Some(""), of_nobody),
-            ("wrong", Some("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), of_nobody),
+            (
+                "wrong",
+                Some("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+                of_nobody,
+            ),
             ("longer", Some(longer.as_str()), of_nobody),
             ("a user's id", Some(user.user.id.as_str()), of_nobody),
             ("expired", Some(expired.as_str()), of_nobody),
@@ -181,14 +188,24 @@ async fn no_method_shows_or_changes_what_is_another_users() {
         let request = filled(method.input().full_name(), &method, &rule.id, &mut named).encode_to_vec();
         let other = app.register().await;
         let result = call(&app.channel, &method, request, Some(&other.token)).await;
-        assert_eq!(things_of(&app, &owner).await, before, "{name} changed what is another's");
+        assert_eq!(
+            things_of(&app, &owner).await,
+            before,
+            "{name} changed what is another's"
+        );
         match result {
             Ok(answers) => {
                 assert!(!named, "{name} answered to another user's id: {answers:?}");
-                for secret in [&owner.user.id, &owner.user.email, &rule.id, &rule.note, &owner.token] {
-                    let shown = answers.iter().any(|answer| {
-                        answer.windows(secret.len()).any(|part| part == secret.as_bytes())
-                    });
+                for secret in [
+                    &owner.user.id,
+                    &owner.user.email,
+                    &rule.id,
+                    &rule.note,
+                    &owner.token,
+                ] {
+                    let shown = answers
+                        .iter()
+                        .any(|answer| answer.windows(secret.len()).any(|part| part == secret.as_bytes()));
                     assert!(!shown, "{name} shows {secret}");
                 }
             }
@@ -216,7 +233,11 @@ async fn no_method_shows_or_changes_what_is_another_users() {
                 Ok(_) => Code::Ok,
                 Err(status) => status.code(),
             };
-            assert!(matches!(code, Code::Ok | Code::Unimplemented), "{}: {code:?}", method.full_name());
+            assert!(
+                matches!(code, Code::Ok | Code::Unimplemented),
+                "{}: {code:?}",
+                method.full_name()
+            );
         }
     }
     app.stop().await;
@@ -224,7 +245,11 @@ async fn no_method_shows_or_changes_what_is_another_users() {
 
 /// What an owner sees of their own.
 async fn things_of(app: &App, owner: &Caller) -> (v1::User, Vec<v1::Rule>) {
-    let user = app.users().get_user(owner.asks(v1::GetUserRequest {})).await.unwrap();
+    let user = app
+        .users()
+        .get_user(owner.asks(v1::GetUserRequest {}))
+        .await
+        .unwrap();
     let rules = app
         .rules()
         .list_rules(owner.asks(v1::ListRulesRequest::default()))
@@ -254,7 +279,11 @@ fn filled(message: &str, method: &MethodDescriptor, rule: &str, named: &mut bool
             (Kind::String, "email") => Value::String(some_email()),
             (Kind::Message(inner), _) => match inner.full_name() {
                 "google.protobuf.FieldMask" => {
-                    let path = if method.name() == "UpdateUser" { "email" } else { "note" };
+                    let path = if method.name() == "UpdateUser" {
+                        "email"
+                    } else {
+                        "note"
+                    };
                     let mask = prost_types::FieldMask {
                         paths: vec![path.to_owned()],
                     };

@@ -15,7 +15,10 @@ use crate::refusal::refusal_of;
 /// When the refused call may be made again; fails if it was refused for something else.
 fn wait_of(status: &Status, reason: &str) -> Duration {
     let refusal = refusal_of(status);
-    assert_eq!((refusal.code, refusal.reason.as_str()), (Code::ResourceExhausted, reason));
+    assert_eq!(
+        (refusal.code, refusal.reason.as_str()),
+        (Code::ResourceExhausted, reason)
+    );
     let info = status.get_details_retry_info().expect("a RetryInfo");
     info.retry_delay.expect("a delay")
 }
@@ -36,7 +39,10 @@ async fn a_user_who_calls_too_often_is_told_when_to_try_again_and_others_go_on()
     get_user(&app, &hasty).await.unwrap();
     get_user(&app, &hasty).await.unwrap();
     let wait = wait_of(&get_user(&app, &hasty).await.unwrap_err(), "TOO_MANY_CALLS");
-    assert!(wait > Duration::ZERO && wait <= Duration::from_millis(1_001), "{wait:?}");
+    assert!(
+        wait > Duration::ZERO && wait <= Duration::from_millis(1_001),
+        "{wait:?}"
+    );
     get_user(&app, &other).await.unwrap();
     tokio::time::sleep(wait).await;
     get_user(&app, &hasty).await.unwrap();
@@ -49,7 +55,9 @@ async fn register(app: &App, forwarded_for: Option<&str>) -> Result<(), Status> 
         ..Default::default()
     });
     if let Some(address) = forwarded_for {
-        request.metadata_mut().insert("x-forwarded-for", address.parse().unwrap());
+        request
+            .metadata_mut()
+            .insert("x-forwarded-for", address.parse().unwrap());
     }
     app.users().register_user(request).await.map(drop)
 }
@@ -64,8 +72,14 @@ async fn registrations_are_counted_by_address_whatever_a_caller_says_of_it() {
     register(&app, None).await.unwrap();
     register(&app, Some("1.2.3.4")).await.unwrap();
     for forwarded_for in [None, Some("1.2.3.5")] {
-        let wait = wait_of(&register(&app, forwarded_for).await.unwrap_err(), "TOO_MANY_CALLS");
-        assert!(wait > Duration::from_secs(500) && wait <= Duration::from_secs(601), "{wait:?}");
+        let wait = wait_of(
+            &register(&app, forwarded_for).await.unwrap_err(),
+            "TOO_MANY_CALLS",
+        );
+        assert!(
+            wait > Duration::from_secs(500) && wait <= Duration::from_secs(601),
+            "{wait:?}"
+        );
     }
     app.stop().await;
 }
@@ -93,7 +107,9 @@ async fn is_kept(address: &str) -> Option<TcpStream> {
     let greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     stream.write_all(greeting).await.ok()?;
     let mut answer = [0; 9];
-    let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer)).await.unwrap();
+    let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer))
+        .await
+        .unwrap();
     read.ok().map(|_| stream)
 }
 
@@ -111,7 +127,10 @@ async fn connections_beyond_the_limit_of_an_address_are_closed_and_those_before_
         kept.push(is_kept(&address).await.expect("there is a place"));
     }
     for _ in 0..100 {
-        assert!(is_kept(&address).await.is_none(), "the address has all its places");
+        assert!(
+            is_kept(&address).await.is_none(),
+            "the address has all its places"
+        );
     }
     get_user(&app, &caller).await.unwrap();
     kept.pop();
@@ -120,7 +139,9 @@ async fn connections_beyond_the_limit_of_an_address_are_closed_and_those_before_
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, again).await.expect("a place is given back");
+    tokio::time::timeout(PATIENCE, again)
+        .await
+        .expect("a place is given back");
     app.stop().await;
 }
 
@@ -156,7 +177,9 @@ async fn streams_that_are_reset_at_once_end_the_connection_and_nobody_elses() {
         }
     };
     let both = async { tokio::join!(flood, others) };
-    tokio::time::timeout(PATIENCE, both).await.expect("the attacker is shown out");
+    tokio::time::timeout(PATIENCE, both)
+        .await
+        .expect("the attacker is shown out");
     app.stop().await;
 }
 
@@ -166,7 +189,9 @@ async fn headers_beyond_the_limit_are_refused() {
     let app = App::start(&database, &no_broker()).await;
     let caller = app.register().await;
     let mut request = caller.asks(v1::GetUserRequest {});
-    request.metadata_mut().insert("x-large", "x".repeat(17 * 1024).parse().unwrap());
+    request
+        .metadata_mut()
+        .insert("x-large", "x".repeat(17 * 1024).parse().unwrap());
     assert!(app.users().get_user(request).await.is_err());
     // The connection goes on.
     get_user(&app, &caller).await.unwrap();
@@ -199,7 +224,9 @@ async fn only_some_streams_that_need_no_token_stay_open_for_one_address() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, again).await.expect("places are given back");
+    tokio::time::timeout(PATIENCE, again)
+        .await
+        .expect("places are given back");
     app.stop().await;
 }
 
@@ -210,7 +237,11 @@ async fn open_streams_end_with_the_server_and_say_so() {
     let database = Database::sqlite();
     let app = App::start(&database, &no_broker()).await;
     let mut client = HealthClient::<Channel>::new(app.channel.clone());
-    let mut stream = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    let mut stream = client
+        .watch(HealthCheckRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
     app.context.shutdown.cancel();
     let status = loop {
         match stream.message().await {
@@ -220,6 +251,9 @@ async fn open_streams_end_with_the_server_and_say_so() {
         }
     };
     let refusal = refusal_of(&status);
-    assert_eq!((refusal.code, refusal.reason.as_str()), (Code::Unavailable, "STREAM_ENDED"));
+    assert_eq!(
+        (refusal.code, refusal.reason.as_str()),
+        (Code::Unavailable, "STREAM_ENDED")
+    );
     app.stop().await;
 }

@@ -74,7 +74,10 @@ async fn is_answered(app: &App, tls: Option<ClientTlsConfig>) -> bool {
         email: some_email(),
         ..Default::default()
     };
-    UserServiceClient::new(channel).register_user(request).await.is_ok()
+    UserServiceClient::new(channel)
+        .register_user(request)
+        .await
+        .is_ok()
 }
 
 #[tokio::test]
@@ -92,8 +95,14 @@ async fn with_a_certificate_only_tls_is_spoken() {
     let stranger = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(Files::new().read("ca.pem")))
         .domain_name("localhost");
-    assert!(!is_answered(&app, Some(stranger)).await, "the client doesn't trust the authority");
-    assert!(!is_answered(&app, Some(files.of_client())).await, "a second registration");
+    assert!(
+        !is_answered(&app, Some(stranger)).await,
+        "the client doesn't trust the authority"
+    );
+    assert!(
+        !is_answered(&app, Some(files.of_client())).await,
+        "a second registration"
+    );
     app.stop().await;
 }
 
@@ -112,8 +121,14 @@ async fn with_an_authority_for_clients_only_those_with_its_certificates_are_answ
             .identity(Identity::from_pem(of.read("client.pem"), of.read("client.key")))
     };
     assert!(is_answered(&app, Some(with(&files, &files))).await);
-    assert!(!is_answered(&app, Some(files.of_client())).await, "without a certificate");
-    assert!(!is_answered(&app, Some(with(&files, &Files::new()))).await, "another authority's");
+    assert!(
+        !is_answered(&app, Some(files.of_client())).await,
+        "without a certificate"
+    );
+    assert!(
+        !is_answered(&app, Some(with(&files, &Files::new()))).await,
+        "another authority's"
+    );
     app.stop().await;
 }
 
@@ -150,19 +165,99 @@ async fn a_file_that_cant_be_used_is_named_with_the_reason_and_the_remedy() {
     files.write("large.pem", &"x".repeat(1024 * 1024 + 1));
     let (cert, key) = ("server.pem", "server.key");
     for (cert, key, client_ca, said) in [
-        ("none.pem", key, None, ["GRPC_TLS_CERT=", "none.pem", "No such file", "give a PEM file"]),
-        (".", key, None, ["GRPC_TLS_CERT=", "can't be read", "directory", "give a PEM file"]),
-        ("large.pem", key, None, ["GRPC_TLS_CERT=", "large.pem", "larger", "give a PEM file"]),
-        ("empty.pem", key, None, ["GRPC_TLS_CERT=", "empty.pem", "no certificate", "BEGIN CERTIFICATE"]),
-        ("server.key", key, None, ["GRPC_TLS_CERT=", "server.key", "no certificate", "BEGIN CERTIFICATE"]),
-        ("cut.pem", key, None, ["GRPC_TLS_CERT=", "cut.pem", "PEM", "BEGIN CERTIFICATE"]),
-        (cert, "none.key", None, ["GRPC_TLS_KEY=", "none.key", "No such file", "give a PEM file"]),
-        (cert, "cut.key", None, ["GRPC_TLS_KEY=", "cut.key", "no private key", "BEGIN PRIVATE KEY"]),
-        (cert, cert, None, ["GRPC_TLS_KEY=", "server.pem", "no private key", "BEGIN PRIVATE KEY"]),
-        (cert, "locked.key", None, ["GRPC_TLS_KEY=", "locked.key", "passphrase", "openssl pkey"]),
-        (cert, "client.key", None, ["GRPC_TLS_CERT=", "client.key", "together", "private key of"]),
-        (cert, key, Some("empty.pem"), ["GRPC_TLS_CLIENT_CA=", "empty.pem", "no certificate", "BEGIN"]),
-        (cert, key, Some("none.pem"), ["GRPC_TLS_CLIENT_CA=", "none.pem", "No such file", "give a PEM"]),
+        (
+            "none.pem",
+            key,
+            None,
+            ["GRPC_TLS_CERT=", "none.pem", "No such file", "give a PEM file"],
+        ),
+        (
+            ".",
+            key,
+            None,
+            ["GRPC_TLS_CERT=", "can't be read", "directory", "give a PEM file"],
+        ),
+        (
+            "large.pem",
+            key,
+            None,
+            ["GRPC_TLS_CERT=", "large.pem", "larger", "give a PEM file"],
+        ),
+        (
+            "empty.pem",
+            key,
+            None,
+            [
+                "GRPC_TLS_CERT=",
+                "empty.pem",
+                "no certificate",
+                "BEGIN CERTIFICATE",
+            ],
+        ),
+        (
+            "server.key",
+            key,
+            None,
+            [
+                "GRPC_TLS_CERT=",
+                "server.key",
+                "no certificate",
+                "BEGIN CERTIFICATE",
+            ],
+        ),
+        (
+            "cut.pem",
+            key,
+            None,
+            ["GRPC_TLS_CERT=", "cut.pem", "PEM", "BEGIN CERTIFICATE"],
+        ),
+        (
+            cert,
+            "none.key",
+            None,
+            ["GRPC_TLS_KEY=", "none.key", "No such file", "give a PEM file"],
+        ),
+        (
+            cert,
+            "cut.key",
+            None,
+            ["GRPC_TLS_KEY=", "cut.key", "no private key", "BEGIN PRIVATE KEY"],
+        ),
+        (
+            cert,
+            cert,
+            None,
+            [
+                "GRPC_TLS_KEY=",
+                "server.pem",
+                "no private key",
+                "BEGIN PRIVATE KEY",
+            ],
+        ),
+        (
+            cert,
+            "locked.key",
+            None,
+            ["GRPC_TLS_KEY=", "locked.key", "passphrase", "openssl pkey"],
+        ),
+        (
+            cert,
+            "client.key",
+            None,
+            ["GRPC_TLS_CERT=", "client.key", "together", "private key of"],
+        ),
+        (
+            cert,
+            key,
+            Some("empty.pem"),
+            ["GRPC_TLS_CLIENT_CA=", "empty.pem", "no certificate", "BEGIN"],
+        ),
+        (
+            cert,
+            key,
+            Some("none.pem"),
+            ["GRPC_TLS_CLIENT_CA=", "none.pem", "No such file", "give a PEM"],
+        ),
     ] {
         let client_ca = client_ca.map(|name| files.path(name));
         let complaint = complaint(&files.path(cert), &files.path(key), client_ca.as_deref()).await;
