@@ -108,6 +108,13 @@ impl Failure {
             | Code::FailedPrecondition
             | Code::AlreadyExists
             | Code::ResourceExhausted => (Exit::Refused, status.message().to_owned(), None),
+            Code::Unimplemented => (
+                Exit::Internal,
+                format!("the server at {server} does not know this call"),
+                Some(
+                    "it is of an older version than this program, or no stockalert server at all".to_owned(),
+                ),
+            ),
             _ if no_answer(status) => (
                 Exit::Unavailable,
                 format!("the server at {server} gave no answer: {}", status.message()),
@@ -117,7 +124,6 @@ impl Failure {
             | Code::Cancelled
             | Code::Unknown
             | Code::DeadlineExceeded
-            | Code::Unimplemented
             | Code::Internal
             | Code::Unavailable
             | Code::DataLoss => (
