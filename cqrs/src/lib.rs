@@ -30,7 +30,7 @@ pub use ledger::{
 pub use operators::{Operators, UserSummary, Waiting};
 pub use outbox::{Outbox, OutboxEntry};
 pub use queries::{
-    AlertFeed, AlertView, Average, AverageRange, Breach, DeliveryFilter, ListedDelivery, NumberedAlert, OpenRange, Page,
-    Preview, PricePoint, Queries, RuleFilter,
+    AlertFeed, AlertView, Average, AverageRange, Breach, DeliveryFilter, ListedDelivery, NumberedAlert,
+    OpenRange, Page, Preview, PricePoint, Queries, RuleFilter,
 };
 pub use store::{Store, StoreSettings};

@@ -1,8 +1,8 @@
 mod alert_feed;
 mod deliveries;
 mod feeds;
-mod prices;
 mod preview;
+mod prices;
 mod restatements;
 mod rules;
 

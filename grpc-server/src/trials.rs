@@ -47,7 +47,11 @@ impl Api {
         let caller = caller_of(&request)?;
         let mut message = request.into_inner();
         let mut fields = Fields::default();
-        let page = wire::page(&mut fields, message.page_size, std::mem::take(&mut message.page_token));
+        let page = wire::page(
+            &mut fields,
+            message.page_size,
+            std::mem::take(&mut message.page_token),
+        );
         let filter = wire::delivery_filter(&mut fields, &message);
         let (page, filter) = fields.finish(page.zip(filter))?;
         let deliveries = self

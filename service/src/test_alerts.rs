@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use cqrs::domain::{
-    Alert, AlertPosition, ParsePriceError, ParseTickerError, RuleId, RuleVersion, Side, Timestamp, UserId,
-};
 use crate::codec::encode_test_alert;
 use crate::kafka::{Kafka, KafkaError, Outgoing, Producer};
 use crate::topics;
+use cqrs::domain::{
+    Alert, AlertPosition, ParsePriceError, ParseTickerError, RuleId, RuleVersion, Side, Timestamp, UserId,
+};
 
 /// How long Kafka may take to accept one: a user is waiting.
 const PATIENCE: Duration = Duration::from_secs(5);

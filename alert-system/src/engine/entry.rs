@@ -1,7 +1,7 @@
 use cqrs::domain::{Range, RuleId, RuleSnapshot, RuleVersion, Side, Timestamp, UserId};
 
-use super::Tick;
 use super::RearmMargin;
+use super::Tick;
 use super::ladder::Rung;
 
 /// A rule and its state: what is looked at when a quote reaches one of its thresholds, and not before.

@@ -1,9 +1,9 @@
 use cqrs::domain::{Alert, AlertPosition, Price, RuleId, RuleSnapshot, Side, Ticker, TickerMark, Timestamp};
 
+use super::RearmMargin;
 use super::book::{Band, Book};
 use super::chunked::Chunked;
 use super::entry::{Entry, Standing};
-use super::RearmMargin;
 use super::names::Names;
 use super::sharded::Sharded;
 use std::hash::BuildHasher as _;

@@ -35,23 +35,23 @@ impl Commands {
         }
         let hash = token.hash();
         self.transaction(move |tx| {
-                let hash = hash.as_str().to_owned();
-                Box::pin(async move {
-                    let now = Timestamp::now();
-                    let user = use_link(tx, hash, now).await?;
-                    bind(tx, &user, chat, language, now).await?;
-                    let id: UserId = user.parse().map_err(|error| rows::corrupt("users", error))?;
-                    let resumed = resume_in(tx, id, now).await?;
-                    let select = format!("select {USER_COLUMNS} from users where id = ?");
-                    let row = dialect::query(select)
-                        .bind(user)
-                        .fetch_one(tx.connection())
-                        .await?;
-                    let user = rows::user(&row)?;
-                    Ok(Linked { user, resumed })
-                })
+            let hash = hash.as_str().to_owned();
+            Box::pin(async move {
+                let now = Timestamp::now();
+                let user = use_link(tx, hash, now).await?;
+                bind(tx, &user, chat, language, now).await?;
+                let id: UserId = user.parse().map_err(|error| rows::corrupt("users", error))?;
+                let resumed = resume_in(tx, id, now).await?;
+                let select = format!("select {USER_COLUMNS} from users where id = ?");
+                let row = dialect::query(select)
+                    .bind(user)
+                    .fetch_one(tx.connection())
+                    .await?;
+                let user = rows::user(&row)?;
+                Ok(Linked { user, resumed })
             })
-            .await
+        })
+        .await
     }
 
     /// Lets go of the caller's chat: they get no more messages, and their rules stay. Without a chat nothing changes.
@@ -60,21 +60,21 @@ impl Commands {
     /// Only the store's.
     pub async fn unlink_chat(&self, caller: Caller) -> Result<(), CommandError> {
         self.transaction(move |tx| {
-                Box::pin(async move {
-                    let now = Timestamp::now().as_micros();
-                    sqlx::query(
-                        "update users set chat_suspended_at = coalesce(chat_suspended_at, ?), chat_id = null,
+            Box::pin(async move {
+                let now = Timestamp::now().as_micros();
+                sqlx::query(
+                    "update users set chat_suspended_at = coalesce(chat_suspended_at, ?), chat_id = null,
                          updated_at = ? where id = ? and chat_id is not null",
-                    )
-                    .bind(now)
-                    .bind(now)
-                    .bind(caller.0.to_string())
-                    .execute(tx.connection())
-                    .await?;
-                    Ok(())
-                })
+                )
+                .bind(now)
+                .bind(now)
+                .bind(caller.0.to_string())
+                .execute(tx.connection())
+                .await?;
+                Ok(())
             })
-            .await
+        })
+        .await
     }
 
     /// Remembers what the messenger says that the caller speaks; none: nothing that is known here. Writes only what is
@@ -97,16 +97,16 @@ impl Commands {
             return Ok(());
         }
         self.transaction(move |tx| {
-                Box::pin(async move {
-                    sqlx::query("update users set messenger_language = ? where id = ?")
-                        .bind(code)
-                        .bind(caller.0.to_string())
-                        .execute(tx.connection())
-                        .await?;
-                    Ok(())
-                })
+            Box::pin(async move {
+                sqlx::query("update users set messenger_language = ? where id = ?")
+                    .bind(code)
+                    .bind(caller.0.to_string())
+                    .execute(tx.connection())
+                    .await?;
+                Ok(())
             })
-            .await
+        })
+        .await
     }
 }
 

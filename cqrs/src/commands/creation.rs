@@ -57,20 +57,20 @@ impl Commands {
         let limits = self.limits;
         let request = Request::of(caller, idempotency);
         self.transaction(move |tx| {
-                let (request, new) = (request.clone(), rule.clone());
-                Box::pin(async move {
-                    let now = Timestamp::now();
-                    if let Some((_, rule)) = request.replay(tx, now).await? {
-                        return Ok(rule);
-                    }
-                    lock_user(tx, caller).await?;
-                    let mut rules = insert(tx, caller.0, vec![new], limits, now).await?;
-                    let rule = rules.pop().ok_or(StoreError::Interrupted)?;
-                    request.answer(tx, caller.0, &rule).await?;
-                    Ok(rule)
-                })
+            let (request, new) = (request.clone(), rule.clone());
+            Box::pin(async move {
+                let now = Timestamp::now();
+                if let Some((_, rule)) = request.replay(tx, now).await? {
+                    return Ok(rule);
+                }
+                lock_user(tx, caller).await?;
+                let mut rules = insert(tx, caller.0, vec![new], limits, now).await?;
+                let rule = rules.pop().ok_or(StoreError::Interrupted)?;
+                request.answer(tx, caller.0, &rule).await?;
+                Ok(rule)
             })
-            .await
+        })
+        .await
     }
 
     /// Creates rules: all of them or none. They are returned in the order given.
@@ -86,19 +86,19 @@ impl Commands {
         let limits = self.limits;
         let request = Request::of(caller, idempotency);
         self.transaction(move |tx| {
-                let (request, new) = (request.clone(), rules.clone());
-                Box::pin(async move {
-                    let now = Timestamp::now();
-                    if let Some((_, rules)) = request.replay(tx, now).await? {
-                        return Ok(rules);
-                    }
-                    lock_user(tx, caller).await?;
-                    let rules = insert(tx, caller.0, new, limits, now).await?;
-                    request.answer(tx, caller.0, &rules).await?;
-                    Ok(rules)
-                })
+            let (request, new) = (request.clone(), rules.clone());
+            Box::pin(async move {
+                let now = Timestamp::now();
+                if let Some((_, rules)) = request.replay(tx, now).await? {
+                    return Ok(rules);
+                }
+                lock_user(tx, caller).await?;
+                let rules = insert(tx, caller.0, new, limits, now).await?;
+                request.answer(tx, caller.0, &rules).await?;
+                Ok(rules)
             })
-            .await
+        })
+        .await
     }
 
     /// Creates those of the rules that can be created. Each is given with its place in the caller's list, and has an
@@ -268,4 +268,3 @@ fn created(user_id: UserId, new: NewRule, now: Timestamp) -> Rule {
         updated_at: now,
     }
 }
-

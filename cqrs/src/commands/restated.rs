@@ -44,18 +44,18 @@ impl Commands {
         let request = Request::of(caller, idempotency);
         let ticker = ticker.clone();
         self.transaction(move |tx| {
-                let (request, ticker) = (request.clone(), ticker.clone());
-                Box::pin(async move {
-                    let now = Timestamp::now();
-                    if let Some((_, released)) = request.replay(tx, now).await? {
-                        return Ok(released);
-                    }
-                    let released = release(tx, caller, &ticker, restated_at, answer, now).await?;
-                    request.answer(tx, caller.0, &released).await?;
-                    Ok(released)
-                })
+            let (request, ticker) = (request.clone(), ticker.clone());
+            Box::pin(async move {
+                let now = Timestamp::now();
+                if let Some((_, released)) = request.replay(tx, now).await? {
+                    return Ok(released);
+                }
+                let released = release(tx, caller, &ticker, restated_at, answer, now).await?;
+                request.answer(tx, caller.0, &released).await?;
+                Ok(released)
             })
-            .await
+        })
+        .await
     }
 }
 

@@ -21,26 +21,26 @@ impl Commands {
     ) -> Result<Rule, CommandError> {
         let request = Request::of(caller, idempotency);
         self.transaction(move |tx| {
-                let (request, edit) = (request.clone(), edit.clone());
-                Box::pin(async move {
-                    let now = Timestamp::now();
-                    if let Some((_, rule)) = request.replay(tx, now).await? {
-                        return Ok(rule);
-                    }
-                    let old = lock(tx, caller, rule).await?;
-                    still_is(&old, edit.etag.as_ref())?;
-                    let was_snoozed = old.snooze.is_some();
-                    let rule = edited(old, edit, now)?;
-                    update(tx, &rule).await?;
-                    if was_snoozed {
-                        release_held(tx.connection(), caller.0, now).await?;
-                    }
-                    outbox::enqueue(tx, std::slice::from_ref(&rule)).await?;
-                    request.answer(tx, caller.0, &rule).await?;
-                    Ok(rule)
-                })
+            let (request, edit) = (request.clone(), edit.clone());
+            Box::pin(async move {
+                let now = Timestamp::now();
+                if let Some((_, rule)) = request.replay(tx, now).await? {
+                    return Ok(rule);
+                }
+                let old = lock(tx, caller, rule).await?;
+                still_is(&old, edit.etag.as_ref())?;
+                let was_snoozed = old.snooze.is_some();
+                let rule = edited(old, edit, now)?;
+                update(tx, &rule).await?;
+                if was_snoozed {
+                    release_held(tx.connection(), caller.0, now).await?;
+                }
+                outbox::enqueue(tx, std::slice::from_ref(&rule)).await?;
+                request.answer(tx, caller.0, &rule).await?;
+                Ok(rule)
             })
-            .await
+        })
+        .await
     }
 
     /// Deletes a rule for good.
@@ -69,24 +69,24 @@ impl Commands {
     ) -> Result<(), CommandError> {
         let request = Request::of(caller, idempotency);
         self.transaction(move |tx| {
-                let (request, etag) = (request.clone(), etag.clone());
-                Box::pin(async move {
-                    let now = Timestamp::now();
-                    if let Some((_, ())) = request.replay(tx, now).await? {
-                        return Ok(());
-                    }
-                    let rule = lock(tx, caller, rule).await?;
-                    still_is(&rule, etag.as_ref())?;
-                    sqlx::query("delete from rules where id = ?")
-                        .bind(rule.id.to_string())
-                        .execute(tx.connection())
-                        .await?;
-                    outbox::enqueue_deleted(tx, &[rule], now).await?;
-                    request.answer(tx, caller.0, &()).await?;
-                    Ok(())
-                })
+            let (request, etag) = (request.clone(), etag.clone());
+            Box::pin(async move {
+                let now = Timestamp::now();
+                if let Some((_, ())) = request.replay(tx, now).await? {
+                    return Ok(());
+                }
+                let rule = lock(tx, caller, rule).await?;
+                still_is(&rule, etag.as_ref())?;
+                sqlx::query("delete from rules where id = ?")
+                    .bind(rule.id.to_string())
+                    .execute(tx.connection())
+                    .await?;
+                outbox::enqueue_deleted(tx, &[rule], now).await?;
+                request.answer(tx, caller.0, &()).await?;
+                Ok(())
             })
-            .await
+        })
+        .await
     }
 
     /// Marks up to `limit` rules whose time has passed as expired (a new version each). Returns how many; as many as
@@ -100,16 +100,16 @@ impl Commands {
             .transaction(move |tx| Box::pin(async move { expire(tx, now, limit).await }))
             .await?;
         self.transaction(move |tx| {
-                Box::pin(async move {
-                    requests::sweep(tx, now, limit).await?;
-                    sqlx::query("delete from link_tokens where expires_at <= ?")
-                        .bind(now.as_micros())
-                        .execute(tx.connection())
-                        .await?;
-                    Ok::<_, CommandError>(())
-                })
+            Box::pin(async move {
+                requests::sweep(tx, now, limit).await?;
+                sqlx::query("delete from link_tokens where expires_at <= ?")
+                    .bind(now.as_micros())
+                    .execute(tx.connection())
+                    .await?;
+                Ok::<_, CommandError>(())
             })
-            .await?;
+        })
+        .await?;
         Ok(expired)
     }
 }

@@ -22,10 +22,10 @@ impl Commands {
     ) -> Result<Vec<Rule>, CommandError> {
         let wanted = rules.to_vec();
         self.transaction(move |tx| {
-                let wanted = wanted.clone();
-                Box::pin(async move { snooze_in(tx, caller, &wanted, snooze, Timestamp::now()).await })
-            })
-            .await
+            let wanted = wanted.clone();
+            Box::pin(async move { snooze_in(tx, caller, &wanted, snooze, Timestamp::now()).await })
+        })
+        .await
     }
 }
 

@@ -55,7 +55,8 @@ impl FromStr for Etag {
     type Err = ParseEtagError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let is_one = (1..=Self::LONGEST).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_one =
+            (1..=Self::LONGEST).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         if is_one {
             Ok(Self(text.to_owned()))
         } else {

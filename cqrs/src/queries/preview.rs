@@ -57,7 +57,10 @@ impl Queries {
         loop {
             let found = self.zone_changes(ticker, range, margin, from, after).await?;
             for row in &found {
-                let (time, price) = (rows::time(row, "event_time")?, rows::price(row, "quotes", "price")?);
+                let (time, price) = (
+                    rows::time(row, "event_time")?,
+                    rows::price(row, "quotes", "price")?,
+                );
                 replay.step(&mut preview, time, price);
                 after = Some((time, row.try_get("quote_offset")?));
             }
@@ -104,16 +107,30 @@ impl Queries {
              select event_time, quote_offset, price, zone, lag(zone) over (order by event_time, quote_offset) as zone_before
              from (select event_time, quote_offset, price, case");
         // From above: the first that fits.
-        let floors = [(high, 4_i64), (margin.rearms_below(range).map(|back| back + 1), 3)];
+        let floors = [
+            (high, 4_i64),
+            (margin.rearms_below(range).map(|back| back + 1), 3),
+        ];
         for (floor, zone) in floors {
             let floor = floor.unwrap_or(i64::MAX);
-            select.push(" when price >= ").push_bind(floor).push(format_args!(" then {zone}"));
+            select
+                .push(" when price >= ")
+                .push_bind(floor)
+                .push(format_args!(" then {zone}"));
         }
-        let ceilings = [(low, 0_i64), (low.map(|_| margin.rearms_above(range).unwrap_or(i64::MAX) - 1), 1)];
+        let ceilings = [
+            (low, 0_i64),
+            (low.map(|_| margin.rearms_above(range).unwrap_or(i64::MAX) - 1), 1),
+        ];
         for (ceiling, zone) in ceilings {
-            select.push(" when price <= ").push_bind(ceiling.unwrap_or(0)).push(format_args!(" then {zone}"));
+            select
+                .push(" when price <= ")
+                .push_bind(ceiling.unwrap_or(0))
+                .push(format_args!(" then {zone}"));
         }
-        select.push(" else 2 end as zone from quotes where ticker = ").push_bind(ticker.to_string());
+        select
+            .push(" else 2 end as zone from quotes where ticker = ")
+            .push_bind(ticker.to_string());
         select.push(" and event_time >= ");
         select.push_bind(after.map_or(from, |(time, _)| time).as_micros());
         if let Some((time, offset)) = after {
@@ -125,7 +142,9 @@ impl Queries {
                 .push(")");
         }
         select.push(") as zoned) as compared where zone_before is null or zone_before <> zone");
-        select.push(" order by event_time, quote_offset limit ").push_bind(CHUNK);
+        select
+            .push(" order by event_time, quote_offset limit ")
+            .push_bind(CHUNK);
         Ok(select.build().fetch_all(&self.store.read).await?)
     }
 }

@@ -46,7 +46,11 @@ async fn a_rule_has_another_etag_after_each_change_and_the_same_as_it_is_read(db
         .await
         .unwrap();
     see(&edited).await;
-    let snoozed = db.commands().snooze_rules(caller, &[rule.id], Some(hour)).await.unwrap();
+    let snoozed = db
+        .commands()
+        .snooze_rules(caller, &[rule.id], Some(hour))
+        .await
+        .unwrap();
     see(&snoozed[0]).await;
     assert_eq!(Etag::of_rule(&rule).to_string().parse(), Ok(Etag::of_rule(&rule)));
 }
@@ -60,14 +64,19 @@ async fn a_command_that_is_bound_to_an_old_etag_does_nothing(db: Db) {
         .await
         .unwrap();
     db.publish_all().await;
-    let late = commands.update_rule(caller, first.id, note("y", Some(old.clone())), None).await;
+    let late = commands
+        .update_rule(caller, first.id, note("y", Some(old.clone())), None)
+        .await;
     assert!(is_changed(late, "rule"));
     let late = commands.delete_rule_if(caller, first.id, Some(old), None).await;
     assert!(is_changed(late, "rule"));
     assert_eq!(stored(&db, caller, &first).await, second);
     assert!(db.pending().await.is_empty());
     let now = Some(Etag::of_rule(&second));
-    commands.delete_rule_if(caller, first.id, now, None).await.unwrap();
+    commands
+        .delete_rule_if(caller, first.id, now, None)
+        .await
+        .unwrap();
     assert_eq!(db.queries().rule(caller, first.id).await.unwrap(), None);
 }
 
@@ -75,14 +84,16 @@ async fn a_user_that_changed_is_not_edited_by_an_old_etag(db: Db) {
     let user = db.registration("ada@example.org").await.user;
     let caller = Caller(user.id);
     let edit = |seconds: i64, etag| UserEdit {
-        reminder_interval: Some(Some(
-            cqrs::domain::ReminderInterval::from_secs(seconds).unwrap(),
-        )),
+        reminder_interval: Some(Some(cqrs::domain::ReminderInterval::from_secs(seconds).unwrap())),
         etag,
         ..UserEdit::default()
     };
     let old = Some(Etag::of_user(&user));
-    let edited = db.commands().update_user(caller, edit(60, old.clone()), None).await.unwrap();
+    let edited = db
+        .commands()
+        .update_user(caller, edit(60, old.clone()), None)
+        .await
+        .unwrap();
     let late = db.commands().update_user(caller, edit(90, old), None).await;
     assert!(is_changed(late, "user"));
     assert_eq!(db.queries().user(caller).await.unwrap(), Some(edited));

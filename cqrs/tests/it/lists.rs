@@ -1,5 +1,7 @@
 use cqrs::domain::{Rule, RuleId, RuleState, Side, Timestamp};
-use cqrs::{Caller, DeliveryFilter, DeliveryKind, DeliveryStatus, LedgerChange, RuleEdit, RuleFilter, StoreError};
+use cqrs::{
+    Caller, DeliveryFilter, DeliveryKind, DeliveryStatus, LedgerChange, RuleEdit, RuleFilter, StoreError,
+};
 
 use crate::support::{Db, alert};
 
@@ -39,9 +41,14 @@ async fn rules_are_listed_by_ticker_state_and_whether_their_price_is_out_of_rang
     for ticker in ["AAPL", "AAPL", "MSFT", "AAPL", "AAPL", "MSFT"] {
         rules.push(db.rule(caller, ticker).await);
     }
-    for (index, set) in [(1, "paused = 1"), (2, "restated_at = 1, paused = 1"), (3, "expired = 1, restated_at = 1")] {
+    for (index, set) in [
+        (1, "paused = 1"),
+        (2, "restated_at = 1, paused = 1"),
+        (3, "expired = 1, restated_at = 1"),
+    ] {
         let id = rules[index].id;
-        db.execute(&format!("update rules set {set} where id = '{id}'")).await;
+        db.execute(&format!("update rules set {set} where id = '{id}'"))
+            .await;
     }
     let ids = |indices: &[usize]| indices.iter().map(|index| rules[*index].id).collect::<Vec<_>>();
     let states = |states: &[RuleState]| RuleFilter {
@@ -70,7 +77,12 @@ async fn rules_are_listed_by_ticker_state_and_whether_their_price_is_out_of_rang
     };
     assert_eq!(listed(&db, caller, &apple).await, ids(&[0, 4]));
 
-    for (index, offset, side) in [(0, 2, Side::Above), (4, 2, Side::Below), (4, 3, Side::In), (5, 2, Side::Below)] {
+    for (index, offset, side) in [
+        (0, 2, Side::Above),
+        (4, 2, Side::Below),
+        (4, 3, Side::In),
+        (5, 2, Side::Below),
+    ] {
         fold(&db, caller, rules[index].id, offset, side).await;
     }
     let out = RuleFilter {
@@ -81,7 +93,10 @@ async fn rules_are_listed_by_ticker_state_and_whether_their_price_is_out_of_rang
     let all = db.queries().rules(caller, None, 10).await.unwrap().items;
     let open = db.queries().out_of_range(&all).await.unwrap();
     assert_eq!(open.len(), 2);
-    assert_eq!((open[&rules[0].id].side, open[&rules[5].id].side), (Side::Above, Side::Below));
+    assert_eq!(
+        (open[&rules[0].id].side, open[&rules[5].id].side),
+        (Side::Above, Side::Below)
+    );
     // Another version starts from inside.
     let edit = RuleEdit {
         paused: Some(false),
@@ -136,8 +151,10 @@ async fn deliveries_are_listed_newest_first_by_rule_and_status_page_by_page(db: 
     };
     assert_eq!(list(&of_rule, None).await, (vec![all[2]], None));
     let id = rules[1].id;
-    db.execute(&format!("update deliveries set status = 'sent' where rule_id = '{id}'"))
-        .await;
+    db.execute(&format!(
+        "update deliveries set status = 'sent' where rule_id = '{id}'"
+    ))
+    .await;
     let in_status = |statuses: &[DeliveryStatus]| DeliveryFilter {
         statuses: statuses.to_vec(),
         ..DeliveryFilter::default()
@@ -149,6 +166,9 @@ async fn deliveries_are_listed_newest_first_by_rule_and_status_page_by_page(db: 
     assert_eq!(list(&two, None).await.0, all[..2]);
     for token in ["x", "e30", "eyJwbGFubmVkX2F0IjoxLCJkZWxpdmVyeV9pZCI6IngifQ"] {
         let result = db.queries().deliveries(caller, &everything, Some(token), 2).await;
-        assert!(matches!(result, Err(StoreError::PageToken { .. })), "{token}: {result:?}");
+        assert!(
+            matches!(result, Err(StoreError::PageToken { .. })),
+            "{token}: {result:?}"
+        );
     }
 }

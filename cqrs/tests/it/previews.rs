@@ -16,7 +16,10 @@ fn range(low: Option<&str>, high: Option<&str>) -> Range {
 
 /// One quote after the other, as the definition says it.
 fn naive(quotes: &[(Quote, i64)], range: Range, from: Timestamp) -> (Vec<Breach>, Option<Side>) {
-    let mut quotes: Vec<_> = quotes.iter().filter(|(quote, _)| quote.event_time >= from).collect();
+    let mut quotes: Vec<_> = quotes
+        .iter()
+        .filter(|(quote, _)| quote.event_time >= from)
+        .collect();
     quotes.sort_by_key(|(quote, offset)| (quote.event_time, *offset));
     let (mut side, mut breaches) = (Side::In, Vec::new());
     for (quote, _) in &quotes {
@@ -36,7 +39,13 @@ fn naive(quotes: &[(Quote, i64)], range: Range, from: Timestamp) -> (Vec<Breach>
 
 async fn preview(db: &Db, range: Range, from: Timestamp, limit: usize) -> Preview {
     db.queries()
-        .preview(&"AAPL".parse().unwrap(), range, RearmMargin::default(), from, limit)
+        .preview(
+            &"AAPL".parse().unwrap(),
+            range,
+            RearmMargin::default(),
+            from,
+            limit,
+        )
         .await
         .unwrap()
 }
@@ -46,7 +55,9 @@ async fn a_preview_is_what_the_rule_would_have_done_quote_by_quote(db: Db) {
     let (mut units, mut state) = (15_000_000_000_i64, 1_u64);
     let mut quotes: Vec<_> = (0..3_000_i64)
         .map(|n| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             units += i64::try_from(state >> 33).unwrap() % 400_000_001 - 200_000_000;
             units = units.clamp(9_000_000_000, 21_000_000_000);
             let text = Price::from_units(units).unwrap().to_string();
@@ -73,7 +84,11 @@ async fn a_preview_is_what_the_rule_would_have_done_quote_by_quote(db: Db) {
             let from = Timestamp::from_micros(from);
             let (breaches, side) = naive(&quotes, range, from);
             let found = preview(&db, range, from, usize::MAX).await;
-            assert_eq!((&found.breaches, found.side), (&breaches, side), "{range:?} {from}");
+            assert_eq!(
+                (&found.breaches, found.side),
+                (&breaches, side),
+                "{range:?} {from}"
+            );
             assert_eq!(found.fired, u64::try_from(breaches.len()).unwrap());
             let newest = preview(&db, range, from, 3).await;
             assert_eq!(newest.breaches, breaches[..breaches.len().min(3)]);
@@ -83,19 +98,36 @@ async fn a_preview_is_what_the_rule_would_have_done_quote_by_quote(db: Db) {
     }
     assert!(fired > 100, "{fired}");
     let all = preview(&db, range(None, Some("1")), Timestamp::EPOCH, 1).await;
-    assert_eq!((all.quotes, all.first), (3_000, Some(Timestamp::from_micros(1_000))));
+    assert_eq!(
+        (all.quotes, all.first),
+        (3_000, Some(Timestamp::from_micros(1_000)))
+    );
     let late = preview(&db, range(None, Some("1")), Timestamp::from_micros(1_001), 1).await;
-    assert_eq!((late.quotes, late.first), (2_998, Some(Timestamp::from_micros(1_010))));
-    assert_eq!(all.latest, db.queries().latest_quote(&"AAPL".parse().unwrap()).await.unwrap());
+    assert_eq!(
+        (late.quotes, late.first),
+        (2_998, Some(Timestamp::from_micros(1_010)))
+    );
+    assert_eq!(
+        all.latest,
+        db.queries().latest_quote(&"AAPL".parse().unwrap()).await.unwrap()
+    );
 }
 
 async fn prices_that_flap_more_often_than_one_read_holds_are_all_counted(db: Db) {
     let quotes: Vec<_> = (0..11_001)
-        .map(|n| (quote("AAPL", if n % 2 == 0 { "100" } else { "90" }, 1_000 + n / 3), n))
+        .map(|n| {
+            (
+                quote("AAPL", if n % 2 == 0 { "100" } else { "90" }, 1_000 + n / 3),
+                n,
+            )
+        })
         .collect();
     db.store.history().record(&quotes).await.unwrap();
     let found = preview(&db, range(None, Some("100")), Timestamp::EPOCH, 20).await;
-    assert_eq!((found.fired, found.breaches.len(), found.side), (5_501, 20, Some(Side::Above)));
+    assert_eq!(
+        (found.fired, found.breaches.len(), found.side),
+        (5_501, 20, Some(Side::Above))
+    );
 }
 
 async fn a_preview_begins_where_prices_were_last_counted_anew(db: Db) {

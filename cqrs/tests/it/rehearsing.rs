@@ -33,14 +33,20 @@ async fn what_is_rehearsed_is_answered_as_it_would_be_and_leaves_nothing(db: Db)
             .create_rule(caller, new_rule("MSFT"), request("create", "x"))
             .await
             .unwrap();
-        assert_eq!((created.ticker.as_str(), created.version), ("MSFT", RuleVersion::FIRST));
+        assert_eq!(
+            (created.ticker.as_str(), created.version),
+            ("MSFT", RuleVersion::FIRST)
+        );
     }
     let edit = RuleEdit {
         low: Some(Some(price("150"))),
         ..RuleEdit::default()
     };
     let edited = rehearsal.update_rule(caller, rule.id, edit, None).await.unwrap();
-    assert_eq!((edited.range.low(), edited.version.get()), (Some(price("150")), 2));
+    assert_eq!(
+        (edited.range.low(), edited.version.get()),
+        (Some(price("150")), 2)
+    );
     let inverted = RuleEdit {
         low: Some(Some(price("900"))),
         ..RuleEdit::default()
@@ -62,12 +68,19 @@ async fn what_is_rehearsed_is_answered_as_it_would_be_and_leaves_nothing(db: Db)
     assert_eq!(rows(&db).await, before);
     assert_eq!(db.queries().rule(caller, rule.id).await.unwrap(), Some(rule));
     // The commands themselves still keep what they do.
-    commands.create_rule(caller, new_rule("MSFT"), None).await.unwrap();
+    commands
+        .create_rule(caller, new_rule("MSFT"), None)
+        .await
+        .unwrap();
     assert_ne!(rows(&db).await, before);
 }
 
 fn batch(tickers: &[&str]) -> Vec<(usize, NewRule)> {
-    let mut batch: Vec<_> = tickers.iter().map(|ticker| new_rule(ticker)).enumerate().collect();
+    let mut batch: Vec<_> = tickers
+        .iter()
+        .map(|ticker| new_rule(ticker))
+        .enumerate()
+        .collect();
     // Places may be missing: of rules that were refused before.
     for (place, _) in &mut batch {
         *place *= 2;
@@ -131,6 +144,8 @@ async fn a_batch_that_comes_again_gets_its_first_outcomes(db: Db) {
     assert!(first.iter().map(|(place, _)| *place).eq(0..1_000));
     assert_eq!(create().await, first);
     assert_eq!(db.number("select count(*) from rules").await, 900);
-    let other = commands.create_each(caller, rules.clone(), request("batch", "other")).await;
+    let other = commands
+        .create_each(caller, rules.clone(), request("batch", "other"))
+        .await;
     assert!(matches!(other, Err(CommandError::RequestIdReused)), "{other:?}");
 }

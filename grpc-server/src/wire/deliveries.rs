@@ -37,7 +37,10 @@ pub(crate) fn delivery_filter(
             statuses.push(status);
         }
     }
-    Some(DeliveryFilter { rule: rule?, statuses })
+    Some(DeliveryFilter {
+        rule: rule?,
+        statuses,
+    })
 }
 
 /// A delivery as its user sees it.

@@ -12,5 +12,7 @@ pub(crate) use input::{
     average_range, email, expire_time, idempotency, mask, new_rule, new_rules, optional_price, page,
     random_request_id, range, reminder_interval, request_id,
 };
-pub(crate) use output::{alert, episode, feed, link, quote, restatement, rule, stale_ticker, timestamp, user};
+pub(crate) use output::{
+    alert, episode, feed, link, quote, restatement, rule, stale_ticker, timestamp, user,
+};
 pub(crate) use rules::{batch_size, preview, preview_window, rule_filter, snooze};

@@ -1,6 +1,6 @@
 use cqrs::domain::{
-    Alert, BreakerState, Etag, FeedState, Quote, Restatement, Rule, RuleState, Side, Snooze, Split, TickerFeed,
-    Timestamp, User,
+    Alert, BreakerState, Etag, FeedState, Quote, Restatement, Rule, RuleState, Side, Snooze, Split,
+    TickerFeed, Timestamp, User,
 };
 use cqrs::{IssuedLink, OpenRange};
 use proto::v1;
@@ -44,7 +44,10 @@ pub(crate) fn rule(rule: &Rule, hold: Option<&Restatement>) -> v1::Rule {
         update_time: Some(timestamp(rule.updated_at)),
         hold: hold.map(restating),
         etag: Etag::of_rule(rule).to_string(),
-        snooze: rule.snooze.filter(|snooze| snooze.holds(Timestamp::now())).map(snooze),
+        snooze: rule
+            .snooze
+            .filter(|snooze| snooze.holds(Timestamp::now()))
+            .map(snooze),
         state: match rule.state() {
             RuleState::Active => v1::rule::State::Active,
             RuleState::Paused => v1::rule::State::Paused,

@@ -6,14 +6,15 @@ use cqrs::domain::{Price, RuleState, Snooze};
 use cqrs::{Breach, Preview, RuleFilter};
 use proto::v1;
 
+use super::Fields;
 use super::input::{duration, timestamp};
 use super::output::{quote, side, timestamp as show_time};
-use super::Fields;
 
 /// Most rules of a batch: an answer with as many, and the longest notes, stays below what clients take (4 MiB).
 const MOST_IN_BATCH: usize = 1_000;
 
-const PREVIEW_WINDOW: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(30 * 24 * 60 * 60));
+const PREVIEW_WINDOW: (Duration, Duration) =
+    (Duration::from_secs(60), Duration::from_secs(30 * 24 * 60 * 60));
 
 /// Which rules to list.
 pub(crate) fn rule_filter(fields: &mut Fields, message: &v1::ListRulesRequest) -> Option<RuleFilter> {
@@ -109,7 +110,11 @@ pub(crate) fn preview(preview: &Preview, low: Option<Price>, high: Option<Price>
     let latest = preview.latest.as_ref().map(|quote| quote.price);
     let distance = |threshold: Option<Price>, is_low: bool| {
         let (threshold, latest) = (threshold?.units(), latest?.units());
-        let way = if is_low { latest - threshold } else { threshold - latest };
+        let way = if is_low {
+            latest - threshold
+        } else {
+            threshold - latest
+        };
         Some(percent(way, latest))
     };
     v1::PreviewRuleResponse {

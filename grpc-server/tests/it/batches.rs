@@ -65,17 +65,27 @@ async fn a_batch_creates_what_it_can_and_says_of_the_rest_why_not(database: Data
     };
     assert_eq!(
         error(invalid),
-        (Code::InvalidArgument, "INVALID_FIELDS", vec!["ticker", "low", "note"])
+        (
+            Code::InvalidArgument,
+            "INVALID_FIELDS",
+            vec!["ticker", "low", "note"]
+        )
     );
     assert_eq!(error(full), (Code::ResourceExhausted, "TOO_MANY_RULES", vec![]));
-    let list = app.rules().list_rules(caller.asks(v1::ListRulesRequest::default())).await;
+    let list = app
+        .rules()
+        .list_rules(caller.asks(v1::ListRulesRequest::default()))
+        .await;
     let stored = list.unwrap().into_inner().rules;
     assert_eq!(stored[1..], [shown(msft), shown(ibm)]);
     app.stop().await;
 }
 
 async fn a_thousand_rules_are_created_at_once_and_a_repeat_gets_the_same_answer(database: Database) {
-    let app = App::start_with(&database, &no_broker(), |config| config.max_rules_per_user = 10_000).await;
+    let app = App::start_with(&database, &no_broker(), |config| {
+        config.max_rules_per_user = 10_000
+    })
+    .await;
     let caller = app.register().await;
     let rules = vec![
         v1::NewRule {
@@ -86,8 +96,15 @@ async fn a_thousand_rules_are_created_at_once_and_a_repeat_gets_the_same_answer(
     ];
     let first = create(&app, &caller, rules.clone(), "batch").await.unwrap();
     assert_eq!(first.len(), 1_000);
-    assert!(first.iter().all(|result| matches!(result.outcome, Some(Outcome::Rule(_)))));
-    assert_eq!(create(&app, &caller, rules.clone(), "batch").await.unwrap(), first);
+    assert!(
+        first
+            .iter()
+            .all(|result| matches!(result.outcome, Some(Outcome::Rule(_))))
+    );
+    assert_eq!(
+        create(&app, &caller, rules.clone(), "batch").await.unwrap(),
+        first
+    );
     assert_eq!(database.row_counts().await[2], ("rules", 1_000));
     let other = v1::BatchCreateRulesRequest {
         rules: rules[1..].to_vec(),

@@ -84,7 +84,10 @@ async fn an_update_or_deletion_with_an_old_etag_is_aborted(database: Database) {
     let changed = update_user(old, 60).await.unwrap().into_inner().user.unwrap();
     assert_ne!(&changed.etag, old);
     let refusal = refused(update_user(old, 90).await);
-    assert_eq!((refusal.code, refusal.fields), (Code::Aborted, vec!["user.etag".to_owned()]));
+    assert_eq!(
+        (refusal.code, refusal.fields),
+        (Code::Aborted, vec!["user.etag".to_owned()])
+    );
     assert_invalid(update_user("\u{fc}", 90).await, &["user.etag"], "not ASCII");
     update_user(&changed.etag, 90).await.unwrap();
     app.stop().await;
@@ -107,21 +110,33 @@ async fn what_is_only_validated_is_answered_and_not_done(database: Database) {
         app.rules().create_rule(caller.asks(request)).await
     };
     let shown = create("one", "150").await.unwrap().into_inner().rule.unwrap();
-    assert_eq!((shown.ticker.as_str(), shown.low.as_deref()), ("AAPL", Some("150")));
-    create("one", "160").await.expect("nothing is remembered of the first");
+    assert_eq!(
+        (shown.ticker.as_str(), shown.low.as_deref()),
+        ("AAPL", Some("150"))
+    );
+    create("one", "160")
+        .await
+        .expect("nothing is remembered of the first");
     assert_invalid(create("", "-1").await, &["rule.low"], "negative");
 
     let update = v1::UpdateRuleRequest {
         validate_only: true,
         ..pause(&rule, &rule.etag)
     };
-    let shown = app.rules().update_rule(caller.asks(update.clone())).await.unwrap();
+    let shown = app
+        .rules()
+        .update_rule(caller.asks(update.clone()))
+        .await
+        .unwrap();
     assert!(shown.into_inner().rule.unwrap().paused);
     let late = v1::UpdateRuleRequest {
         validate_only: true,
         ..pause(&rule, "old")
     };
-    assert_eq!(refused(app.rules().update_rule(caller.asks(late)).await).code, Code::Aborted);
+    assert_eq!(
+        refused(app.rules().update_rule(caller.asks(late)).await).code,
+        Code::Aborted
+    );
     assert_eq!(get(&app, &caller, &rule).await, rule);
 
     let before_users = database.row_counts().await;
@@ -137,10 +152,19 @@ async fn what_is_only_validated_is_answered_and_not_done(database: Database) {
         };
         app.users().update_user(caller.asks(request)).await
     };
-    let shown = update_user("new@example.org").await.unwrap().into_inner().user.unwrap();
+    let shown = update_user("new@example.org")
+        .await
+        .unwrap()
+        .into_inner()
+        .user
+        .unwrap();
     assert_eq!(shown.email, "new@example.org");
     assert_invalid(update_user("nobody").await, &["user.email"], "no address");
-    let user = app.users().get_user(caller.asks(v1::GetUserRequest {})).await.unwrap();
+    let user = app
+        .users()
+        .get_user(caller.asks(v1::GetUserRequest {}))
+        .await
+        .unwrap();
     assert_eq!(user.into_inner().user.unwrap(), caller.user);
 
     let batch = v1::BatchCreateRulesRequest {
@@ -151,7 +175,11 @@ async fn what_is_only_validated_is_answered_and_not_done(database: Database) {
     let results = app.rules().batch_create_rules(caller.asks(batch)).await.unwrap();
     assert_eq!(results.into_inner().results.len(), 2);
     assert_eq!(database.row_counts().await, before_users);
-    assert_eq!(before[2..], before_users[2..], "rules, versions, outbox and requests");
+    assert_eq!(
+        before[2..],
+        before_users[2..],
+        "rules, versions, outbox and requests"
+    );
     app.stop().await;
 }
 
@@ -170,11 +198,21 @@ async fn a_rule_is_snoozed_and_shown_so_until_it_is_not(database: Database) {
     let until = in_seconds(3_600);
     let snoozed = snooze(&caller, Some(UntilTime(until)), true).await.unwrap();
     let snoozed = snoozed.into_inner().rule.unwrap();
-    assert_eq!(snoozed.snooze, Some(v1::Snooze { end: Some(UntilTime(until)) }));
+    assert_eq!(
+        snoozed.snooze,
+        Some(v1::Snooze {
+            end: Some(UntilTime(until))
+        })
+    );
     assert_eq!(snoozed.version, rule.version);
     assert_ne!(snoozed.etag, rule.etag);
     assert_eq!(get(&app, &caller, &rule).await, snoozed);
-    let ended = snooze(&caller, None, false).await.unwrap().into_inner().rule.unwrap();
+    let ended = snooze(&caller, None, false)
+        .await
+        .unwrap()
+        .into_inner()
+        .rule
+        .unwrap();
     assert_eq!(ended, rule);
 
     let refusal = refused(snooze(&caller, Some(UntilBack(true)), true).await);
@@ -182,10 +220,21 @@ async fn a_rule_is_snoozed_and_shown_so_until_it_is_not(database: Database) {
         (refusal.code, refusal.reason.as_str()),
         (Code::FailedPrecondition, "RULE_IN_RANGE")
     );
-    assert_eq!(refused(snooze(&other, Some(UntilTime(until)), true).await).code, Code::NotFound);
+    assert_eq!(
+        refused(snooze(&other, Some(UntilTime(until)), true).await).code,
+        Code::NotFound
+    );
     assert_invalid(snooze(&caller, None, true).await, &["snooze"], "no end");
-    assert_invalid(snooze(&caller, Some(UntilBack(false)), true).await, &["snooze.until_back"], "false");
-    assert_invalid(snooze(&caller, Some(UntilTime(in_seconds(-5))), true).await, &["snooze"], "past");
+    assert_invalid(
+        snooze(&caller, Some(UntilBack(false)), true).await,
+        &["snooze.until_back"],
+        "false",
+    );
+    assert_invalid(
+        snooze(&caller, Some(UntilTime(in_seconds(-5))), true).await,
+        &["snooze"],
+        "past",
+    );
     let no_time = prost_types::Timestamp {
         seconds: 0,
         nanos: -1,
@@ -207,7 +256,11 @@ async fn rules_are_listed_by_ticker_and_state(database: Database) {
     let mut ids = Vec::new();
     for rule in [of("AAPL", false), of("MSFT", true), of("AAPL", true)] {
         let rule = caller.creates(&app, rule).await;
-        let state = if rule.paused { v1::rule::State::Paused } else { v1::rule::State::Active };
+        let state = if rule.paused {
+            v1::rule::State::Paused
+        } else {
+            v1::rule::State::Active
+        };
         assert_eq!(rule.state(), state);
         ids.push(rule.id);
     }
@@ -235,6 +288,10 @@ async fn rules_are_listed_by_ticker_and_state(database: Database) {
         assert_eq!(found, expected, "{ticker} {states:?}");
     }
     let bad = list("aapl", &[active, 0, 9, -1], false).await;
-    assert_invalid(bad, &["ticker", "states[1]", "states[2]", "states[3]"], "all of it");
+    assert_invalid(
+        bad,
+        &["ticker", "states[1]", "states[2]", "states[3]"],
+        "all of it",
+    );
     app.stop().await;
 }

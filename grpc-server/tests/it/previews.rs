@@ -54,30 +54,63 @@ async fn a_preview_tells_how_often_a_rule_would_have_fired_and_how_far_the_price
     assert_eq!(empty, v1::PreviewRuleResponse::default());
 
     let quotes: Vec<_> = (0..)
-        .zip([("205", 3_000), ("190", 2_000), ("160", 1_000), ("201", 100), ("196.4", 10)])
+        .zip([
+            ("205", 3_000),
+            ("190", 2_000),
+            ("160", 1_000),
+            ("201", 100),
+            ("196.4", 10),
+        ])
         .map(|(offset, (price, age))| (quote(price, age), offset))
         .collect();
     database.open().await.history().record(&quotes).await.unwrap();
-    let found = preview(Some("170"), Some("200"), None).await.unwrap().into_inner();
-    assert_eq!((found.alert_count, found.quote_count, found.side()), (3, 5, v1::Side::In));
-    let alerts: Vec<_> = found.alerts.iter().map(|alert| (alert.side(), alert.price.as_str())).collect();
+    let found = preview(Some("170"), Some("200"), None)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (found.alert_count, found.quote_count, found.side()),
+        (3, 5, v1::Side::In)
+    );
+    let alerts: Vec<_> = found
+        .alerts
+        .iter()
+        .map(|alert| (alert.side(), alert.price.as_str()))
+        .collect();
     assert_eq!(
         alerts,
-        [(v1::Side::Above, "201"), (v1::Side::Below, "160"), (v1::Side::Above, "205")]
+        [
+            (v1::Side::Above, "201"),
+            (v1::Side::Below, "160"),
+            (v1::Side::Above, "205")
+        ]
     );
     assert_eq!(found.latest_quote.unwrap().price, "196.4");
     assert_eq!(found.low_distance_percent.as_deref(), Some("13.45"));
     assert_eq!(found.high_distance_percent.as_deref(), Some("1.84"));
-    let recent = preview(None, Some("196.4"), Some(500)).await.unwrap().into_inner();
-    assert_eq!((recent.alert_count, recent.quote_count, recent.side()), (1, 2, v1::Side::Above));
+    let recent = preview(None, Some("196.4"), Some(500))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (recent.alert_count, recent.quote_count, recent.side()),
+        (1, 2, v1::Side::Above)
+    );
     assert_eq!(recent.low_distance_percent, None);
     assert_eq!(recent.high_distance_percent.as_deref(), Some("0.00"));
 
     for seconds in [0, -1, 59, 2_592_001, i64::MAX] {
-        assert_invalid(preview(Some("1"), None, Some(seconds)).await, &["window"], "window");
+        assert_invalid(
+            preview(Some("1"), None, Some(seconds)).await,
+            &["window"],
+            "window",
+        );
     }
     assert_invalid(preview(None, None, Some(60)).await, &["rule.low"], "no threshold");
-    let none = app.rules().preview_rule(caller.asks(v1::PreviewRuleRequest::default())).await;
+    let none = app
+        .rules()
+        .preview_rule(caller.asks(v1::PreviewRuleRequest::default()))
+        .await;
     assert_invalid(none, &["rule"], "no rule");
     assert_eq!(database.row_counts().await[2], ("rules", 0));
     app.stop().await;
@@ -121,15 +154,23 @@ async fn deliveries_are_listed_for_their_user_alone(database: Database) {
         Ok::<_, tonic::Status>(answer.into_inner())
     };
     let first = list(&caller, &rule.id, &[], "").await.unwrap();
-    let second = list(&caller, &rule.id, &[], &first.next_page_token).await.unwrap();
+    let second = list(&caller, &rule.id, &[], &first.next_page_token)
+        .await
+        .unwrap();
     let ([back], [breach]) = (first.deliveries.as_slice(), second.deliveries.as_slice()) else {
         panic!("{first:?} {second:?}")
     };
-    assert_eq!((back.kind(), breach.kind()), (v1::delivery::Kind::Back, v1::delivery::Kind::Breach));
+    assert_eq!(
+        (back.kind(), breach.kind()),
+        (v1::delivery::Kind::Back, v1::delivery::Kind::Breach)
+    );
     assert_eq!((back.side(), breach.side()), (v1::Side::In, v1::Side::Above));
     assert_eq!(breach.status(), v1::delivery::Status::Planned);
     assert_eq!(breach.alert_id, format!("{}.1.1.1", rule.id));
-    assert_eq!((breach.rule_id.as_str(), breach.threshold.as_str()), (rule.id.as_str(), "200.25"));
+    assert_eq!(
+        (breach.rule_id.as_str(), breach.threshold.as_str()),
+        (rule.id.as_str(), "200.25")
+    );
     assert_eq!(second.next_page_token, "");
     let sent = v1::delivery::Status::Sent.into();
     assert_eq!(list(&caller, "", &[sent], "").await.unwrap().deliveries, []);
@@ -156,10 +197,7 @@ async fn link(database: &Database, app: &App, caller: &Caller, chat: i64) {
     let link = app.users().create_link_token(request).await.unwrap().into_inner();
     let token = Token::presented(&link.telegram_link.unwrap().token);
     let commands = database.open().await.commands(cqrs::Limits::default());
-    commands
-        .link_chat(&token, ChatId::new(chat), None)
-        .await
-        .unwrap();
+    commands.link_chat(&token, ChatId::new(chat), None).await.unwrap();
 }
 
 async fn a_test_alert_needs_a_chat(database: Database) {
@@ -170,10 +208,16 @@ async fn a_test_alert_needs_a_chat(database: Database) {
         app.alerts().send_test_alert(request).await
     };
     let refusal = refused(send().await);
-    assert_eq!((refusal.code, refusal.reason.as_str()), (Code::FailedPrecondition, "NO_CHAT"));
+    assert_eq!(
+        (refusal.code, refusal.reason.as_str()),
+        (Code::FailedPrecondition, "NO_CHAT")
+    );
     link(&database, &app, &caller, 4_711).await;
     let refusal = refused(send().await);
-    assert_eq!((refusal.code, refusal.reason.as_str()), (Code::Unavailable, "LOG_UNAVAILABLE"));
+    assert_eq!(
+        (refusal.code, refusal.reason.as_str()),
+        (Code::Unavailable, "LOG_UNAVAILABLE")
+    );
     app.stop().await;
 }
 
