@@ -130,7 +130,11 @@ impl Settings {
             admin: args.admin,
             max_rules_per_user: args.max_rules_per_user,
             // The demo calls its own server as anybody can.
-            security: if args.demo { grpc_server::SecurityArgs::default() } else { args.security },
+            security: if args.demo {
+                grpc_server::SecurityArgs::default()
+            } else {
+                args.security
+            },
             rules_in_all: broker.map(|_| EmbeddedBroker::MAX_RULES),
             rearm_margin_permille: args.rearm_margin_permille,
         })
@@ -138,7 +142,11 @@ impl Settings {
 
     /// Of the API's address.
     pub(super) const fn scheme(&self) -> &'static str {
-        if self.security.grpc_tls_cert.is_some() { "https" } else { "http" }
+        if self.security.grpc_tls_cert.is_some() {
+            "https"
+        } else {
+            "http"
+        }
     }
 
     pub(super) const fn poll_interval(&self) -> Duration {

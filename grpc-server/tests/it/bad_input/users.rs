@@ -72,8 +72,16 @@ async fn no_answer_tells_whether_an_address_is_known() {
         let answer = scene.register(request).await.unwrap().into_inner();
         let user = answer.user.unwrap();
         assert_ne!(user.id, scene.caller.user.id);
-        let shape = (user.telegram_linked, user.reminder_interval_seconds, answer.rules.len());
-        (shape, answer.api_token.len(), answer.telegram_link.unwrap().token.len())
+        let shape = (
+            user.telegram_linked,
+            user.reminder_interval_seconds,
+            answer.rules.len(),
+        );
+        (
+            shape,
+            answer.api_token.len(),
+            answer.telegram_link.unwrap().token.len(),
+        )
     };
     let unknown = register(some_email()).await;
     assert_eq!(register(scene.caller.user.email.clone()).await, unknown);
@@ -88,7 +96,12 @@ async fn no_answer_tells_whether_an_address_is_known() {
     };
     let other = scene.app.register().await;
     let mut known = update.clone();
-    known.user.as_mut().unwrap().email.clone_from(&scene.caller.user.email);
+    known
+        .user
+        .as_mut()
+        .unwrap()
+        .email
+        .clone_from(&scene.caller.user.email);
     for request in [update, known] {
         let email = request.user.clone().unwrap().email;
         let answer = scene.app.users().update_user(other.asks(request)).await.unwrap();
