@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::domain::{RuleId, Ticker, Timestamp};
 
 /// The store could not do its work. Not the caller's fault; trying again may help.
@@ -36,9 +38,32 @@ pub enum StoreError {
         /// What is wrong with the row.
         reason: String,
     },
+    /// Another transaction answered the same request meanwhile: what this one found out is no longer so. Transactions that
+    /// meet it begin again, so that hardly anybody sees it.
+    #[error("the same request was answered at the same time; send it again")]
+    Overtaken,
+    /// What was done for several callers at once failed.
+    #[error(transparent)]
+    Shared(Arc<StoreError>),
     /// The task that ran a transaction died.
     #[error("a database task ended early")]
     Interrupted,
+}
+
+impl StoreError {
+    /// Whether the database, or what it holds, refused the work, so that nothing of it was done; other failures leave it open
+    /// what was done, or would meet the same work again.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        match self {
+            Self::Database(error) => matches!(error, sqlx::Error::Database(_)),
+            Self::RowRefused { .. } | Self::Corrupt { .. } | Self::Overtaken => true,
+            Self::Setting(_)
+            | Self::PageToken { .. }
+            | Self::Migration(_)
+            | Self::Shared(_)
+            | Self::Interrupted => false,
+        }
+    }
 }
 
 impl From<sqlx::Error> for StoreError {

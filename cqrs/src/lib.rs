@@ -2,6 +2,7 @@
 
 pub mod domain;
 
+mod batches;
 mod commands;
 mod dialect;
 mod error;
@@ -12,6 +13,7 @@ mod operators;
 mod outbox;
 mod queries;
 mod rows;
+mod sizes;
 mod store;
 mod transaction;
 

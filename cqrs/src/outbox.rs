@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sqlx::any::AnyRow;
 use sqlx::{Any, QueryBuilder, Row as _};
@@ -6,13 +7,10 @@ use sqlx::{Any, QueryBuilder, Row as _};
 use crate::domain::{Rule, RuleChange, RuleId, RuleSnapshot, RuleVersion, Ticker, Timestamp};
 use crate::rows::{self, RULE_COLUMNS};
 use crate::transaction::Tx;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, sizes};
 
-/// Rules in one statement or transaction: ten values each stay below every database's limit on values.
-const CHUNK: usize = 500;
-
-/// Entries deleted by one statement: SQLite limits the depth of an expression to 1,000.
-const DELETE_CHUNK: usize = 200;
+/// Rules in one transaction.
+const CHUNK: usize = 512;
 
 /// One rule change that waits to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,33 +63,32 @@ impl Outbox {
     /// Forgets published entries.
     ///
     /// # Errors
-    /// If the store fails. Some entries may be forgotten then.
+    /// If the store fails. All of them may be forgotten then.
     pub async fn delete(&self, entries: &[OutboxEntry]) -> Result<(), StoreError> {
-        for chunk in entries.chunks(DELETE_CHUNK) {
-            let chunk: Vec<_> = chunk
-                .iter()
-                .map(|entry| (entry.rule_id().to_string(), entry.version.get()))
-                .collect();
-            self.store
-                .transaction(move |tx| {
-                    let chunk = chunk.clone();
-                    Box::pin(async move {
+        let keys: Arc<[_]> = entries
+            .iter()
+            .map(|entry| (entry.rule_id().to_string(), entry.version.get()))
+            .collect();
+        self.store
+            .transaction(move |tx| {
+                let keys = Arc::clone(&keys);
+                Box::pin(async move {
+                    for portion in keys.chunks(sizes::BATCH) {
                         let mut delete = QueryBuilder::<Any>::new("delete from outbox where ");
                         let mut any_of = delete.separated(" or ");
-                        for (rule_id, version) in chunk {
-                            any_of.push("(rule_id = ").push_bind_unseparated(rule_id);
+                        for (rule_id, version) in sizes::filled_up(portion) {
+                            any_of.push("(rule_id = ").push_bind_unseparated(rule_id.clone());
                             any_of
                                 .push_unseparated(" and version = ")
-                                .push_bind_unseparated(version);
+                                .push_bind_unseparated(*version);
                             any_of.push_unseparated(")");
                         }
-                        delete.build().persistent(false).execute(tx.connection()).await?;
-                        Ok::<_, StoreError>(())
-                    })
+                        delete.build().execute(tx.connection()).await?;
+                    }
+                    Ok::<_, StoreError>(())
                 })
-                .await?;
-        }
-        Ok(())
+            })
+            .await
     }
 
     /// Rules that have entries: what a leader before may have touched.
@@ -303,17 +300,16 @@ impl OutboxRow {
 }
 
 async fn insert(tx: &mut Tx, verb: &str, rows: Vec<OutboxRow>) -> Result<(), StoreError> {
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
+    for portion in sizes::portions(&rows) {
         let mut insert = QueryBuilder::<Any>::new(format!(
             "{verb} outbox (rule_id, version, user_id, ticker, low, high, active, expires_at, updated_at, deleted) "
         ));
-        insert.push_values(rows.by_ref().take(CHUNK), |mut values, row| {
+        insert.push_values(portion, |mut values, row| {
             values
-                .push_bind(row.rule_id)
+                .push_bind(row.rule_id.clone())
                 .push_bind(row.version)
-                .push_bind(row.user_id)
-                .push_bind(row.ticker)
+                .push_bind(row.user_id.clone())
+                .push_bind(row.ticker.clone())
                 .push_bind(row.low)
                 .push_bind(row.high)
                 .push_bind(i64::from(row.active))
@@ -321,7 +317,6 @@ async fn insert(tx: &mut Tx, verb: &str, rows: Vec<OutboxRow>) -> Result<(), Sto
                 .push_bind(row.updated_at.as_micros())
                 .push_bind(i64::from(row.deleted));
         });
-        // Kept prepared: nearly always one row, and closing a statement costs MySQL a delayed acknowledgement (40 ms).
         insert.build().execute(tx.connection()).await?;
     }
     Ok(())

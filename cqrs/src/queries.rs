@@ -5,6 +5,7 @@ mod preview;
 mod prices;
 mod restatements;
 mod rules;
+mod together;
 
 use std::time::Duration;
 
@@ -16,11 +17,12 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, QueryBuilder, Row as _};
 
 use crate::domain::{
-    Alert, AlertPosition, ChatId, Price, Quote, Rule, RuleId, RuleVersion, Ticker, Timestamp, TokenHash,
-    User, UserId,
+    Alert, AlertPosition, ChatId, Price, Rule, RuleId, RuleVersion, Ticker, Timestamp, User, UserId,
 };
-use crate::rows::{self, QUOTE_COLUMNS, RULE_COLUMNS, USER_COLUMNS};
+use crate::rows::{self, RULE_COLUMNS, USER_COLUMNS};
 use crate::{Caller, Store, StoreError, dialect};
+
+use together::Together;
 
 pub use alert_feed::{AlertFeed, NumberedAlert};
 pub use deliveries::{DeliveryFilter, ListedDelivery};
@@ -62,18 +64,21 @@ pub struct Average {
     pub last: Timestamp,
 }
 
-/// Reads on behalf of users, from the read server where there is one: they may miss what was written a moment ago.
+/// Reads on behalf of users, from the read server where there is one: they may miss what was written a moment ago. What
+/// every call asks, and the prices that most ask for, is read for many at once; clones share that.
 ///
 /// Each may return [`StoreError`] if the store fails.
 #[derive(Debug, Clone)]
 pub struct Queries {
     store: Store,
     api_token_lifetime: Option<Duration>,
+    together: Together,
 }
 
 impl Queries {
     pub(crate) fn new(store: Store) -> Self {
         Self {
+            together: Together::new(&store),
             store,
             api_token_lifetime: None,
         }
@@ -86,23 +91,6 @@ impl Queries {
             api_token_lifetime,
             ..self
         }
-    }
-
-    /// Whose API token this is, if it is not too old. Read from the write server: a revoked token must stop at once.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn authenticate(&self, token: &TokenHash) -> Result<Option<Caller>, StoreError> {
-        let oldest = self
-            .api_token_lifetime
-            .map_or(Timestamp::EPOCH, |lifetime| Timestamp::now().minus(lifetime));
-        let row = sqlx::query("select user_id from api_tokens where token_hash = ? and created_at > ?")
-            .bind(token.as_str().to_owned())
-            .bind(oldest.as_micros())
-            .fetch_optional(self.store.primary())
-            .await?;
-        row.map(|row| rows::text::<UserId>(&row, "api_tokens", "user_id").map(Caller))
-            .transpose()
     }
 
     /// Whose chat this is. Read from the write server: the bot answers at once after linking.
@@ -220,19 +208,6 @@ impl Queries {
             generation: alert.position.generation,
             offset: alert.position.offset,
         })
-    }
-
-    /// The recorded quote of this ticker with the newest (event time, offset). `None`: none was recorded.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn latest_quote(&self, ticker: &Ticker) -> Result<Option<Quote>, StoreError> {
-        let select = format!("select {QUOTE_COLUMNS} from latest_quotes where ticker = ?");
-        let row = dialect::query(select)
-            .bind(ticker.to_string())
-            .fetch_optional(&self.store.read)
-            .await?;
-        row.as_ref().map(rows::quote).transpose()
     }
 
     /// The mean of recorded prices. `None`: no quote in the range.

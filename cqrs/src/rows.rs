@@ -98,6 +98,15 @@ pub(crate) fn snooze(row: &AnyRow) -> Result<Option<Snooze>, StoreError> {
     Ok(until.map(|until| Snooze::Until(Timestamp::from_micros(until))))
 }
 
+/// What the columns `snoozed_until` and `snoozed_until_back` hold.
+pub(crate) const fn snooze_columns(snooze: Option<Snooze>) -> (Option<i64>, i64) {
+    match snooze {
+        None => (None, 0),
+        Some(Snooze::Until(until)) => (Some(until.as_micros()), 0),
+        Some(Snooze::UntilBack) => (None, 1),
+    }
+}
+
 /// A column with a language.
 fn language(row: &AnyRow, column: &str) -> Result<Option<Language>, StoreError> {
     let code: Option<String> = row.try_get(column)?;

@@ -141,6 +141,7 @@ impl Store {
     fn is_conflict<E: TransactionError>(&self, error: &E) -> bool {
         match error.store_error() {
             Some(StoreError::Database(error)) => self.dialect.is_conflict(error),
+            Some(StoreError::Overtaken) => true,
             _ => false,
         }
     }

@@ -179,17 +179,21 @@ pub(crate) fn of_store(error: &StoreError) -> Status {
             error.to_string(),
         );
     }
+    if let StoreError::Shared(error) = error {
+        return of_store(error);
+    }
     tracing::error!(%error, "a request failed");
     match error {
         StoreError::Database(_) => retriable(
             "DATABASE_UNAVAILABLE",
             "the database is not available; try again, with the same request_id if there was one",
         ),
-        StoreError::Interrupted => retriable(
+        StoreError::Overtaken | StoreError::Interrupted => retriable(
             "INTERRUPTED",
             "the work was interrupted and may or may not be done; try again with the same request_id",
         ),
-        StoreError::Setting(_)
+        StoreError::Shared(_)
+        | StoreError::Setting(_)
         | StoreError::PageToken { .. }
         | StoreError::RowRefused { .. }
         | StoreError::Migration(_)

@@ -1,16 +1,16 @@
-use serde::{Deserialize, Serialize};
-use sqlx::{Any, QueryBuilder};
+use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+use sqlx::{Any, QueryBuilder, Row as _};
+
+use super::changes::write_rules;
 use super::requests::Request;
 use super::users::lock_user;
 use super::{Caller, Commands, Idempotency, Limits};
 use crate::domain::{NewRule, Rule, RuleId, RuleVersion, Timestamp, UserId};
-use crate::rows::RULE_COLUMNS;
+use crate::sizes::{self, push_in};
 use crate::transaction::Tx;
-use crate::{CommandError, StoreError, outbox};
-
-/// Rules in one `insert`: sixteen values each stay below every database's limit on values.
-const CHUNK: usize = 500;
+use crate::{CommandError, StoreError, outbox, rows};
 
 /// Why one rule of several was not created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,35 +44,6 @@ impl From<RuleRefusal> for CommandError {
 }
 
 impl Commands {
-    /// Creates a rule.
-    ///
-    /// # Errors
-    /// `ExpiryInPast`, `TooManyRules`, `EmbeddedLogFull`, `UserNotFound`, `RequestIdReused`.
-    pub async fn create_rule(
-        &self,
-        caller: Caller,
-        rule: NewRule,
-        idempotency: Option<Idempotency>,
-    ) -> Result<Rule, CommandError> {
-        let limits = self.limits;
-        let request = Request::of(caller, idempotency);
-        self.transaction(move |tx| {
-            let (request, new) = (request.clone(), rule.clone());
-            Box::pin(async move {
-                let now = Timestamp::now();
-                if let Some((_, rule)) = request.replay(tx, now).await? {
-                    return Ok(rule);
-                }
-                lock_user(tx, caller).await?;
-                let mut rules = insert(tx, caller.0, vec![new], limits, now).await?;
-                let rule = rules.pop().ok_or(StoreError::Interrupted)?;
-                request.answer(tx, caller.0, &rule).await?;
-                Ok(rule)
-            })
-        })
-        .await
-    }
-
     /// Creates rules: all of them or none. They are returned in the order given.
     ///
     /// # Errors
@@ -89,12 +60,12 @@ impl Commands {
             let (request, new) = (request.clone(), rules.clone());
             Box::pin(async move {
                 let now = Timestamp::now();
+                lock_user(tx, caller).await?;
                 if let Some((_, rules)) = request.replay(tx, now).await? {
                     return Ok(rules);
                 }
-                lock_user(tx, caller).await?;
                 let rules = insert(tx, caller.0, new, limits, now).await?;
-                request.answer(tx, caller.0, &rules).await?;
+                request.answer(tx, caller.0, &rules, now).await?;
                 Ok(rules)
             })
         })
@@ -118,12 +89,12 @@ impl Commands {
             let (request, new) = (request.clone(), rules.clone());
             Box::pin(async move {
                 let now = Timestamp::now();
+                lock_user(tx, caller).await?;
                 if let Some((_, outcomes)) = request.replay(tx, now).await? {
                     return Ok(outcomes);
                 }
-                lock_user(tx, caller).await?;
                 let outcomes = insert_each(tx, caller.0, new, limits, now).await?;
-                request.answer(tx, caller.0, &outcomes).await?;
+                request.answer(tx, caller.0, &outcomes, now).await?;
                 Ok(outcomes)
             })
         })
@@ -138,10 +109,10 @@ async fn insert_each(
     limits: Limits,
     now: Timestamp,
 ) -> Result<Vec<(usize, Result<Rule, RuleRefusal>)>, CommandError> {
-    let mut room = Room::of(tx, user, limits).await?;
+    let mut room = Room::of(tx, &[user], limits).await?;
     let (mut outcomes, mut places, mut taken) = (Vec::with_capacity(new.len()), Vec::new(), Vec::new());
     for (place, rule) in new {
-        match room.take(&rule, now) {
+        match room.take(user, &rule, now) {
             Ok(()) => {
                 places.push(place);
                 taken.push(rule);
@@ -163,9 +134,9 @@ pub(super) async fn insert(
     limits: Limits,
     now: Timestamp,
 ) -> Result<Vec<Rule>, CommandError> {
-    let mut room = Room::of(tx, user, limits).await?;
+    let mut room = Room::of(tx, &[user], limits).await?;
     for rule in &new {
-        room.take(rule, now)?;
+        room.take(user, rule, now)?;
     }
     write(tx, user, new, now).await
 }
@@ -178,48 +149,33 @@ async fn write(
     now: Timestamp,
 ) -> Result<Vec<Rule>, CommandError> {
     let rules: Vec<_> = new.into_iter().map(|rule| created(user, rule, now)).collect();
-    for chunk in rules.chunks(CHUNK) {
-        let mut insert = QueryBuilder::<Any>::new(format!("insert into rules ({RULE_COLUMNS}) "));
-        insert.push_values(chunk, |mut values, rule| {
-            values
-                .push_bind(rule.id.to_string())
-                .push_bind(rule.user_id.to_string())
-                .push_bind(rule.ticker.to_string())
-                .push_bind(rule.range.low().map(|low| low.units()))
-                .push_bind(rule.range.high().map(|high| high.units()))
-                .push_bind(rule.note.to_string())
-                .push_bind(i64::from(rule.paused))
-                .push_bind(i64::from(rule.expired))
-                .push_bind(rule.expires_at.map(Timestamp::as_micros))
-                // Nobody snoozes a rule that is only just made.
-                .push_bind(None::<i64>)
-                .push_bind(0_i64)
-                // Its thresholds are of now.
-                .push_bind(None::<i64>)
-                .push_bind(rule.version.get())
-                .push_bind(rule.created_at.as_micros())
-                .push_bind(rule.updated_at.as_micros());
-        });
-        // Kept prepared: nearly always one row, and closing a statement costs MySQL a delayed acknowledgement (40 ms).
-        insert.build().execute(tx.connection()).await?;
-    }
+    write_rules(tx, &rules).await?;
     outbox::enqueue(tx, &rules).await?;
     Ok(rules)
 }
 
 /// How many rules more there may be.
-struct Room {
+#[derive(Debug)]
+pub(super) struct Room {
     limits: Limits,
-    theirs: i64,
+    /// How many each user has.
+    of: HashMap<UserId, i64>,
     all: i64,
 }
 
 impl Room {
-    async fn of(tx: &mut Tx, user: UserId, limits: Limits) -> Result<Self, StoreError> {
-        let theirs = sqlx::query_scalar("select count(*) from rules where user_id = ?")
-            .bind(user.to_string())
-            .fetch_one(tx.connection())
-            .await?;
+    /// For users whose rows are locked, so that the counts can't change meanwhile.
+    pub(super) async fn of(tx: &mut Tx, users: &[UserId], limits: Limits) -> Result<Self, StoreError> {
+        let mut of = HashMap::new();
+        for portion in users.chunks(sizes::BATCH) {
+            let mut select =
+                QueryBuilder::<Any>::new("select user_id, count(*) as rule_count from rules where user_id ");
+            push_in(&mut select, portion.iter().map(ToString::to_string));
+            select.push(" group by user_id");
+            for row in &select.build().fetch_all(tx.connection()).await? {
+                of.insert(rows::text(row, "rules", "user_id")?, row.try_get("rule_count")?);
+            }
+        }
         let all = match limits.rules_in_all {
             None => 0,
             Some(_) => {
@@ -228,16 +184,25 @@ impl Room {
                     .await?
             }
         };
-        Ok(Self { limits, theirs, all })
+        Ok(Self { limits, of, all })
+    }
+
+    /// For nobody.
+    pub(super) fn none(limits: Limits) -> Self {
+        Self {
+            limits,
+            of: HashMap::new(),
+            all: 0,
+        }
     }
 
     /// One rule less of it, if the rule can be at all.
-    fn take(&mut self, rule: &NewRule, now: Timestamp) -> Result<(), RuleRefusal> {
+    pub(super) fn take(&mut self, user: UserId, rule: &NewRule, now: Timestamp) -> Result<(), RuleRefusal> {
         if let Some(expires_at) = rule.expires_at.filter(|time| *time <= now) {
             return Err(RuleRefusal::ExpiryInPast { expires_at });
         }
-        let limit = self.limits.rules_per_user;
-        if self.theirs >= i64::from(limit) {
+        let (limit, theirs) = (self.limits.rules_per_user, self.of.entry(user).or_default());
+        if *theirs >= i64::from(limit) {
             return Err(RuleRefusal::TooManyRules { limit });
         }
         if let Some(limit) = self.limits.rules_in_all
@@ -245,13 +210,13 @@ impl Room {
         {
             return Err(RuleRefusal::EmbeddedLogFull { limit });
         }
-        self.theirs += 1;
+        *theirs += 1;
         self.all += 1;
         Ok(())
     }
 }
 
-fn created(user_id: UserId, new: NewRule, now: Timestamp) -> Rule {
+pub(super) fn created(user_id: UserId, new: NewRule, now: Timestamp) -> Rule {
     Rule {
         id: RuleId::generate(),
         user_id,

@@ -1,3 +1,4 @@
+mod changes;
 mod chats;
 mod creation;
 mod requests;
@@ -5,6 +6,8 @@ mod restated;
 mod rules;
 mod snoozing;
 mod users;
+
+use changes::RuleBatches;
 
 pub use chats::Linked;
 pub use creation::RuleRefusal;
@@ -106,8 +109,9 @@ pub struct UserEdit {
     pub etag: Option<Etag>,
 }
 
-/// Writes on behalf of users. Each command is one transaction, run in a task of its own so that a caller who goes away
-/// can't leave it half done; when it returns `Ok`, it is durable and its outbox row with it.
+/// Writes on behalf of users. Each command is one transaction, or with others in one where it changes a single rule, run
+/// in a task of its own so that a caller who goes away can't leave it half done; when it returns `Ok`, it is durable and
+/// its outbox row with it. Clones share the batches.
 ///
 /// Any of them may return [`CommandError::Store`](crate::CommandError::Store); the outcome is unknown then, and known
 /// after the command was repeated with the same [`Idempotency`].
@@ -116,11 +120,13 @@ pub struct Commands {
     store: Store,
     limits: Limits,
     ending: Ending,
+    batches: RuleBatches,
 }
 
 impl Commands {
     pub(crate) fn new(store: Store, limits: Limits) -> Self {
         Self {
+            batches: changes::batches(store.clone(), limits),
             store,
             limits,
             ending: Ending::Commits,

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use super::changes::write_rules;
 use super::requests::Request;
-use super::rules::update;
 use super::{Caller, Commands, Idempotency};
 use crate::domain::{Restatement, Rule, Ticker, Timestamp};
 use crate::ledger::release_held;
@@ -47,11 +47,20 @@ impl Commands {
             let (request, ticker) = (request.clone(), ticker.clone());
             Box::pin(async move {
                 let now = Timestamp::now();
+                // The rules first: whoever puts them on hold for a newer restatement has written that one before.
+                let on_hold = lock_on_hold(tx, caller, &ticker).await?;
                 if let Some((_, released)) = request.replay(tx, now).await? {
                     return Ok(released);
                 }
-                let released = release(tx, caller, &ticker, restated_at, answer, now).await?;
-                request.answer(tx, caller.0, &released).await?;
+                let restatements = restatements(tx, &ticker).await?;
+                if restatements
+                    .last()
+                    .is_some_and(|newest| newest.restated_at > restated_at)
+                {
+                    return Err(CommandError::RestatedAgain { ticker });
+                }
+                let released = release(tx, caller, on_hold, &restatements, answer, now).await?;
+                request.answer(tx, caller.0, &released, now).await?;
                 Ok(released)
             })
         })
@@ -62,29 +71,18 @@ impl Commands {
 async fn release(
     tx: &mut Tx,
     caller: Caller,
-    ticker: &Ticker,
-    restated_at: Timestamp,
+    on_hold: Vec<Rule>,
+    restatements: &[Restatement],
     answer: HoldAnswer,
     now: Timestamp,
 ) -> Result<Released, CommandError> {
-    // The rules first: whoever puts them on hold for a newer restatement has written that one before.
-    let on_hold = lock_on_hold(tx, caller, ticker).await?;
-    let restatements = restatements(tx, ticker).await?;
-    if restatements
-        .last()
-        .is_some_and(|newest| newest.restated_at > restated_at)
-    {
-        return Err(CommandError::RestatedAgain {
-            ticker: ticker.clone(),
-        });
-    }
     let was_snoozed = on_hold.iter().any(|rule| rule.snooze.is_some());
     let mut released = Released::default();
     for old in on_hold {
         let range = match answer {
             HoldAnswer::Keep => Some(old.range),
             HoldAnswer::Adjust => {
-                Restatement::of_rule(&old, &restatements).and_then(|all| all.adjust_range(old.range))
+                Restatement::of_rule(&old, restatements).and_then(|all| all.adjust_range(old.range))
             }
         };
         let Some(range) = range else {
@@ -99,9 +97,9 @@ async fn release(
             updated_at: old.next_update(now),
             ..old
         };
-        update(tx, &rule).await?;
         released.rules.push(rule);
     }
+    write_rules(tx, &released.rules).await?;
     outbox::enqueue(tx, &released.rules).await?;
     if was_snoozed {
         release_held(tx.connection(), caller.0, now).await?;

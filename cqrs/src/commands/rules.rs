@@ -1,14 +1,28 @@
+use super::changes::{Change, Outcome, RuleCommand, alone, write_rules};
 use super::requests::{self, Request};
 use super::{Caller, Commands, Idempotency, RuleEdit};
-use crate::domain::{Etag, Range, Rule, RuleId, Timestamp};
-use crate::ledger::release_held;
+use crate::domain::{Etag, NewRule, Rule, RuleId, Timestamp};
 use crate::rows::{self, RULE_COLUMNS};
-use crate::transaction::Tx;
+use crate::transaction::{Ending, Tx};
 use crate::{CommandError, StoreError, dialect, outbox};
 
 impl Commands {
-    /// Changes a rule: a new version, whose state starts anew. New thresholds, and to resume it, end its being on hold. A rule that has expired comes back to life when its expiry
-    /// is moved into the future or cleared.
+    /// Creates a rule.
+    ///
+    /// # Errors
+    /// `ExpiryInPast`, `TooManyRules`, `EmbeddedLogFull`, `UserNotFound`, `RequestIdReused`.
+    pub async fn create_rule(
+        &self,
+        caller: Caller,
+        rule: NewRule,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Rule, CommandError> {
+        let rule = self.change(caller, Change::Create(rule), idempotency).await?;
+        Ok(rule.ok_or(StoreError::Interrupted)?)
+    }
+
+    /// Changes a rule: a new version, whose state starts anew. New thresholds, and to resume it, end its being on hold. A
+    /// rule that has expired comes back to life when its expiry is moved into the future or cleared.
     ///
     /// # Errors
     /// `RuleNotFound` (also another user's), `Changed`, `Range`, `ExpiryInPast`, `RequestIdReused`.
@@ -19,28 +33,9 @@ impl Commands {
         edit: RuleEdit,
         idempotency: Option<Idempotency>,
     ) -> Result<Rule, CommandError> {
-        let request = Request::of(caller, idempotency);
-        self.transaction(move |tx| {
-            let (request, edit) = (request.clone(), edit.clone());
-            Box::pin(async move {
-                let now = Timestamp::now();
-                if let Some((_, rule)) = request.replay(tx, now).await? {
-                    return Ok(rule);
-                }
-                let old = lock(tx, caller, rule).await?;
-                still_is(&old, edit.etag.as_ref())?;
-                let was_snoozed = old.snooze.is_some();
-                let rule = edited(old, edit, now)?;
-                update(tx, &rule).await?;
-                if was_snoozed {
-                    release_held(tx.connection(), caller.0, now).await?;
-                }
-                outbox::enqueue(tx, std::slice::from_ref(&rule)).await?;
-                request.answer(tx, caller.0, &rule).await?;
-                Ok(rule)
-            })
-        })
-        .await
+        let change = Change::Update(rule, Box::new(edit));
+        let rule = self.change(caller, change, idempotency).await?;
+        Ok(rule.ok_or(StoreError::Interrupted)?)
     }
 
     /// Deletes a rule for good.
@@ -67,26 +62,30 @@ impl Commands {
         etag: Option<Etag>,
         idempotency: Option<Idempotency>,
     ) -> Result<(), CommandError> {
-        let request = Request::of(caller, idempotency);
-        self.transaction(move |tx| {
-            let (request, etag) = (request.clone(), etag.clone());
-            Box::pin(async move {
-                let now = Timestamp::now();
-                if let Some((_, ())) = request.replay(tx, now).await? {
-                    return Ok(());
-                }
-                let rule = lock(tx, caller, rule).await?;
-                still_is(&rule, etag.as_ref())?;
-                sqlx::query("delete from rules where id = ?")
-                    .bind(rule.id.to_string())
-                    .execute(tx.connection())
-                    .await?;
-                outbox::enqueue_deleted(tx, &[rule], now).await?;
-                request.answer(tx, caller.0, &()).await?;
-                Ok(())
-            })
-        })
-        .await
+        let change = Change::Delete(rule, etag);
+        self.change(caller, change, idempotency).await.map(drop)
+    }
+
+    /// With others' changes in one transaction, where there are any at the moment.
+    async fn change(
+        &self,
+        caller: Caller,
+        change: Change,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Option<Rule>, CommandError> {
+        let command = RuleCommand {
+            caller,
+            request: Request::of(caller, idempotency),
+            change,
+        };
+        match self.ending {
+            Ending::Commits => match self.batches.put(command.clone()).await {
+                Some(Outcome::Done(done)) => done,
+                Some(Outcome::NotTogether) => alone(&self.store, self.limits, Ending::Commits, command).await,
+                None => Err(StoreError::Interrupted.into()),
+            },
+            Ending::RollsBack => alone(&self.store, self.limits, Ending::RollsBack, command).await,
+        }
     }
 
     /// Marks up to `limit` rules whose time has passed as expired (a new version each). Returns how many; as many as
@@ -114,42 +113,6 @@ impl Commands {
     }
 }
 
-fn still_is(rule: &Rule, etag: Option<&Etag>) -> Result<(), CommandError> {
-    if etag.is_none_or(|etag| *etag == Etag::of_rule(rule)) {
-        Ok(())
-    } else {
-        Err(CommandError::Changed { what: "rule" })
-    }
-}
-
-fn edited(old: Rule, edit: RuleEdit, now: Timestamp) -> Result<Rule, CommandError> {
-    if let Some(Some(expires_at)) = edit
-        .expires_at
-        .filter(|time| time.is_some_and(|time| time <= now))
-    {
-        return Err(CommandError::ExpiryInPast { expires_at });
-    }
-    let expires_at = edit.expires_at.unwrap_or(old.expires_at);
-    // Whoever names thresholds, or wants the rule to go on, has looked at it.
-    let looked_at = edit.low.is_some() || edit.high.is_some() || edit.paused == Some(false);
-    Ok(Rule {
-        range: Range::new(
-            edit.low.unwrap_or(old.range.low()),
-            edit.high.unwrap_or(old.range.high()),
-        )?,
-        note: edit.note.unwrap_or_else(|| old.note.clone()),
-        paused: edit.paused.unwrap_or(old.paused),
-        expired: expires_at.is_some_and(|time| time <= now),
-        expires_at,
-        // What was snoozed were the old thresholds.
-        snooze: None,
-        on_hold_since: old.on_hold_since.filter(|_| !looked_at),
-        version: old.version.next(),
-        updated_at: old.next_update(now),
-        ..old
-    })
-}
-
 /// The caller's rule, kept from changing until the transaction ends.
 pub(super) async fn lock(tx: &mut Tx, caller: Caller, rule: RuleId) -> Result<Rule, CommandError> {
     let select = format!(
@@ -162,28 +125,6 @@ pub(super) async fn lock(tx: &mut Tx, caller: Caller, rule: RuleId) -> Result<Ru
         .fetch_optional(tx.connection())
         .await?;
     Ok(rows::rule(&row.ok_or(CommandError::RuleNotFound(rule))?)?)
-}
-
-pub(super) async fn update(tx: &mut Tx, rule: &Rule) -> Result<(), StoreError> {
-    sqlx::query(
-        "update rules
-         set low = ?, high = ?, note = ?, paused = ?, expired = ?, expires_at = ?, version = ?, updated_at = ?,
-             snoozed_until = null, snoozed_until_back = 0, restated_at = ?
-         where id = ?",
-    )
-    .bind(rule.range.low().map(|low| low.units()))
-    .bind(rule.range.high().map(|high| high.units()))
-    .bind(rule.note.to_string())
-    .bind(i64::from(rule.paused))
-    .bind(i64::from(rule.expired))
-    .bind(rule.expires_at.map(Timestamp::as_micros))
-    .bind(rule.version.get())
-    .bind(rule.updated_at.as_micros())
-    .bind(rule.on_hold_since.map(Timestamp::as_micros))
-    .bind(rule.id.to_string())
-    .execute(tx.connection())
-    .await?;
-    Ok(())
 }
 
 async fn expire(tx: &mut Tx, now: Timestamp, limit: u32) -> Result<usize, CommandError> {
@@ -206,9 +147,9 @@ async fn expire(tx: &mut Tx, now: Timestamp, limit: u32) -> Result<usize, Comman
             updated_at: old.next_update(now),
             ..old
         };
-        update(tx, &rule).await?;
         expired.push(rule);
     }
+    write_rules(tx, &expired).await?;
     outbox::enqueue(tx, &expired).await?;
     Ok(expired.len())
 }

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use super::rules::lock;
 use super::{Caller, Commands};
-use crate::CommandError;
 use crate::domain::{Rule, RuleId, Snooze, Timestamp};
 use crate::ledger::release_held;
 use crate::transaction::Tx;
+use crate::{CommandError, rows};
 
 impl Commands {
     /// Holds messages of these rules back, or holds them back no longer: all of the rules or none. Evaluation goes on and
@@ -69,11 +69,7 @@ async fn is_out_of_range(tx: &mut Tx, rule: &Rule) -> Result<bool, CommandError>
 }
 
 async fn write(tx: &mut Tx, rule: RuleId, snooze: Option<Snooze>) -> Result<(), CommandError> {
-    let (until, until_back) = match snooze {
-        None => (None, 0_i64),
-        Some(Snooze::Until(until)) => (Some(until.as_micros()), 0),
-        Some(Snooze::UntilBack) => (None, 1),
-    };
+    let (until, until_back) = rows::snooze_columns(snooze);
     sqlx::query("update rules set snoozed_until = ?, snoozed_until_back = ? where id = ?")
         .bind(until)
         .bind(until_back)

@@ -37,7 +37,7 @@ impl Commands {
                     None => {
                         let user = insert(tx, email, now).await?;
                         let rules = creation::insert(tx, user.id, new, limits, now).await?;
-                        request.answer(tx, user.id, &rules).await?;
+                        request.answer(tx, user.id, &rules, now).await?;
                         (user, rules)
                     }
                 };
@@ -71,10 +71,9 @@ impl Commands {
             let (request, edit) = (request.clone(), edit.clone());
             Box::pin(async move {
                 let now = Timestamp::now();
-                // The answer is not stored, as it holds the e-mail address.
-                let repeated = request.replay::<()>(tx, now).await?.is_some();
                 let old = lock_user(tx, caller).await?;
-                if repeated {
+                // The answer is not stored, as it holds the e-mail address.
+                if request.replay::<()>(tx, now).await?.is_some() {
                     return Ok(old);
                 }
                 if edit
@@ -94,7 +93,7 @@ impl Commands {
                 if holds_change {
                     release_held(tx.connection(), user.id, now).await?;
                 }
-                request.answer(tx, caller.0, &()).await?;
+                request.answer(tx, caller.0, &(), now).await?;
                 Ok(user)
             })
         })

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sqlx::QueryBuilder;
 
-use super::episode::push_in;
 use super::rows::Reader;
 use crate::domain::{DeliveryId, Timestamp, UserId};
+use crate::sizes::push_in;
 use crate::{Store, StoreError};
 
 /// Deliveries looked at in one statement. A user has few that are due at a moment: they go together.

@@ -8,11 +8,11 @@ use sqlx::{AnyConnection, QueryBuilder};
 
 use super::candidates::{self, Candidates};
 use super::compose::Draft;
-use super::episode::push_in;
 use super::places::Places;
 use super::turn::{Known, Sorted, Turn, message};
 use super::{ClaimLimits, ClaimedMessage, DeliveryKind, load, peak};
 use crate::domain::{RuleId, Timestamp, UserId};
+use crate::sizes::push_in;
 use crate::transaction::Tx;
 use crate::{Store, StoreError};
 

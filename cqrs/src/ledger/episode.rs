@@ -11,6 +11,7 @@ use crate::dialect::Dialect;
 use crate::domain::{
     Alert, AlertPosition, DeliveryId, Price, ReminderInterval, RuleId, Side, Ticker, Timestamp, UserId,
 };
+use crate::sizes::push_in;
 use crate::{StoreError, rows};
 
 /// One row of `episodes`.
@@ -226,19 +227,4 @@ pub(super) async fn save(
     ));
     insert.build().execute(connection).await?;
     Ok(())
-}
-
-/// `in (?, ?, ...)`; of nothing: `in (null)`, which no row is. Filled up with nulls to a power of two, so that there are
-/// few different statements to prepare: MySQL is slow to forget one.
-pub(super) fn push_in(query: &mut QueryBuilder<sqlx::Any>, values: impl IntoIterator<Item = String>) {
-    query.push("in (null");
-    let mut count: usize = 0;
-    for value in values {
-        query.push(", ").push_bind(value);
-        count += 1;
-    }
-    for _ in count..count.next_power_of_two() {
-        query.push(", ").push_bind(None::<String>);
-    }
-    query.push(")");
 }

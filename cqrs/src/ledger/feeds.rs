@@ -13,6 +13,7 @@ use super::rows::{PlannedDelivery, Reader, insert_deliveries};
 use super::{DeliveryKind, FoldedFeeds};
 use crate::dialect::{self, Dialect};
 use crate::domain::{DeliveryId, FeedChange, FeedState, RuleId, Ticker, TickerFeed, Timestamp, UserId};
+use crate::sizes::push_in;
 use crate::transaction::Tx;
 use crate::{Store, StoreError};
 
@@ -223,7 +224,7 @@ async fn ended(
         let mut select =
             QueryBuilder::new("select user_id, min(rule_id) as rule_id from episodes where ticker = ");
         select.push_bind(feed.ticker.to_string()).push(" and user_id ");
-        episode::push_in(&mut select, users.iter().map(ToString::to_string));
+        push_in(&mut select, users.iter().map(ToString::to_string));
         select.push(" group by user_id");
         rules.extend(select.build().fetch_all(&mut *connection).await?);
     }
@@ -291,7 +292,7 @@ pub(super) async fn stale<'a>(
 ) -> Result<std::collections::HashSet<Ticker>, StoreError> {
     let mut select =
         QueryBuilder::new("select ticker from stale_tickers where stale_since is not null and ticker ");
-    episode::push_in(&mut select, tickers.map(ToString::to_string));
+    push_in(&mut select, tickers.map(ToString::to_string));
     let read = Reader("stale_tickers");
     let rows = select.build().fetch_all(connection).await?;
     rows.iter().map(|row| read.parsed(row, "ticker")).collect()

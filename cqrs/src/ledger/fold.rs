@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use sqlx::{AnyConnection, QueryBuilder};
 
-use super::episode::{self, Episode, push_in};
+use super::episode::{self, Episode};
 use super::reasons::RULE_DELETED;
 use super::rows::{PlannedDelivery, Reader, insert_deliveries, insert_new_deliveries, side_text};
 use super::{DeliveryKind, Folded, LedgerChange, settings};
 use crate::dialect::Dialect;
 use crate::domain::{Alert, DeliveryId, RuleId, Timestamp, UserId};
+use crate::sizes::push_in;
 use crate::transaction::Tx;
 use crate::{Store, StoreError};
 

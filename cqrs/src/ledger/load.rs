@@ -6,7 +6,6 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, QueryBuilder, Row as _};
 
 use super::compose::{CurrentRule, Pending, RuleView, Told};
-use super::episode::push_in;
 use super::hold::Hold;
 use super::message::{DeliveryKind, HeldRule, MAX_ITEMS, Recipient, Restated};
 use super::rows::Reader;
@@ -14,6 +13,7 @@ use crate::StoreError;
 use crate::dialect::Dialect;
 use crate::domain::{ChatId, DeliveryId, Note, QuietHours, Restatement, RuleId, Timestamp, UserId};
 use crate::rows::{self, RESTATEMENT_COLUMNS, RULE_COLUMNS};
+use crate::sizes::push_in;
 
 /// Rules in all messages of one claim, and deliveries: those planned first, so that none overtakes another of its rule. One
 /// statement may name them all; its lists are filled up to 16,384 values, and the next size is more than SQLite takes.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::{AnyConnection, QueryBuilder, Row as _};
 
-use super::episode::{self, Episode, push_in};
+use super::episode::{self, Episode};
 use super::fold::end_snoozes;
 use super::hold::{AFTER_QUIET, quiet_ended, quiet_until};
 use super::rows::{PlannedDelivery, Reader, insert_deliveries};
@@ -16,6 +16,7 @@ use crate::dialect::Dialect;
 use crate::domain::{
     DeliveryId, Price, Range, ReminderInterval, RuleId, RuleVersion, Side, Snooze, Ticker, Timestamp, UserId,
 };
+use crate::sizes::push_in;
 use crate::transaction::Tx;
 use crate::{Store, StoreError, rows};
 

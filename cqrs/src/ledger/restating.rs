@@ -7,13 +7,13 @@ use std::time::Duration;
 use sqlx::{AnyConnection, QueryBuilder, Row as _};
 
 use super::DeliveryKind;
-use super::episode::push_in;
 use super::reasons::RESTATED_AGAIN;
 use super::rows::{PlannedDelivery, Reader, insert_new_deliveries};
 use crate::domain::{
     AlertPosition, DeliveryId, Restatement, Rule, RuleId, RuleVersion, Side, Split, Timestamp, UserId,
 };
 use crate::rows::{self, RESTATEMENT_COLUMNS, RULE_COLUMNS};
+use crate::sizes::push_in;
 use crate::transaction::Tx;
 use crate::{Store, StoreError, dialect, outbox};
 

@@ -6,13 +6,13 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, QueryBuilder, Row as _};
 
 use super::compose::priority;
-use super::episode::push_in;
 use super::hold::Hold;
 use super::{Backlog, DeliveryKind, DeliveryStatus, DeliveryView, OpenEpisode};
 use crate::dialect::{self, Dialect};
 use crate::domain::{
     AlertPosition, ChatId, DeliveryId, Price, RuleId, RuleVersion, Side, Ticker, Timestamp, UserId,
 };
+use crate::sizes::push_in;
 use crate::{Store, StoreError};
 
 /// Deliveries in one statement: their values stay below every database's limit.

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use sqlx::{AnyConnection, QueryBuilder, Row as _};
 
-use super::episode::push_in;
 use super::rows::Reader;
 use crate::domain::{QuietHours, ReminderInterval, TimeZone, UserId};
+use crate::sizes::push_in;
 use crate::{StoreError, rows};
 
 /// What one user chose.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use sqlx::{AnyConnection, QueryBuilder};
 
 use super::compose::{Composed, Draft, Pending, RuleView, compose, priority};
-use super::episode::push_in;
 use super::hold::{Hold, Reasons, hold, quiet_until};
 use super::load::UserView;
 use super::message::Restated;
@@ -15,6 +14,7 @@ use super::rows::end;
 use super::{ClaimLimits, ClaimedMessage, DeliveryKind, DeliveryStatus, Heading, MAX_ITEMS};
 use crate::StoreError;
 use crate::domain::{DeliveryId, RuleId, Timestamp, UserId};
+use crate::sizes::push_in;
 
 /// A message that was tried so long ago and did not get through tells of the past.
 const OUTAGE: Duration = Duration::from_secs(60);

@@ -3,6 +3,7 @@ use sqlx::{Any, QueryBuilder};
 use super::Queries;
 use crate::domain::{Restatement, Ticker, Timestamp};
 use crate::rows::{self, RESTATEMENT_COLUMNS};
+use crate::sizes::push_in;
 use crate::{StoreError, dialect};
 
 /// Tickers in one statement: below every database's limit on values.
@@ -17,14 +18,9 @@ impl Queries {
         let mut restatements = Vec::new();
         for chunk in tickers.chunks(CHUNK) {
             let mut select = QueryBuilder::<Any>::new(format!(
-                "select {RESTATEMENT_COLUMNS} from restatements where ticker in ("
+                "select {RESTATEMENT_COLUMNS} from restatements where ticker "
             ));
-            let mut values = select.separated(", ");
-            // Filled up with repeats to a power of two, so that there are few different statements to prepare.
-            for ticker in chunk.iter().cycle().take(chunk.len().next_power_of_two()) {
-                values.push_bind(ticker.to_string());
-            }
-            select.push(")");
+            push_in(&mut select, chunk.iter().map(ToString::to_string));
             for row in &select.build().fetch_all(&self.store.read).await? {
                 restatements.push(rows::restatement(row)?);
             }

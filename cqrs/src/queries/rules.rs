@@ -6,6 +6,7 @@ use sqlx::{Any, QueryBuilder};
 use super::{Page, Queries, page_of, read_token};
 use crate::domain::{Price, Rule, RuleId, RuleState, Side, Ticker, Timestamp};
 use crate::rows::{self, RULE_COLUMNS};
+use crate::sizes::push_in;
 use crate::{Caller, StoreError};
 
 /// Rules in one statement: below every database's limit on values.
@@ -93,14 +94,9 @@ impl Queries {
         for chunk in rules.chunks(CHUNK) {
             let mut select = QueryBuilder::<Any>::new(
                 "select rule_id, rule_version, side, opened_at, price from episodes
-                 where episode_id is not null and rule_id in (",
+                 where episode_id is not null and rule_id ",
             );
-            let mut values = select.separated(", ");
-            // Filled up with repeats to a power of two, so that there are few different statements to prepare.
-            for rule in chunk.iter().cycle().take(chunk.len().next_power_of_two()) {
-                values.push_bind(rule.id.to_string());
-            }
-            select.push(")");
+            push_in(&mut select, chunk.iter().map(|rule| rule.id.to_string()));
             for row in &select.build().fetch_all(&self.store.read).await? {
                 let rule: RuleId = rows::text(row, TABLE, "rule_id")?;
                 if versions.get(&rule) == Some(&rows::version(row, TABLE, "rule_version")?) {
