@@ -100,6 +100,9 @@ pub enum CommandError {
     /// No such user any more.
     #[error("there is no such user any more")]
     UserNotFound,
+    /// The API token let the caller in, and was replaced or revoked since.
+    #[error("the token is not valid any more")]
+    TokenInvalid,
     /// The edit would leave a rule that makes no sense.
     #[error(transparent)]
     Range(#[from] crate::domain::RangeError),

@@ -18,8 +18,8 @@ mod store;
 mod transaction;
 
 pub use commands::{
-    Caller, Commands, HoldAnswer, Idempotency, IssuedLink, Limits, Linked, Registration, Released, RuleEdit,
-    RuleRefusal, UserEdit,
+    Caller, Commands, HoldAnswer, Holder, Idempotency, IssuedLink, Limits, Linked, Registration, Released,
+    RuleEdit, RuleRefusal, UserEdit,
 };
 pub use error::{CommandError, StoreError};
 pub use history::QuoteHistory;
@@ -32,7 +32,7 @@ pub use ledger::{
 pub use operators::{Operators, UserSummary, Waiting};
 pub use outbox::{Outbox, OutboxEntry};
 pub use queries::{
-    AlertFeed, AlertView, Average, AverageRange, Breach, DeliveryFilter, ListedDelivery, NumberedAlert,
-    OpenRange, Page, Preview, PricePoint, Queries, RuleFilter,
+    AlertFeed, AlertView, Average, AverageRange, Breach, DeliveryFilter, LateToken, ListedDelivery,
+    NumberedAlert, OpenRange, Page, Preview, PricePoint, Queries, RuleFilter,
 };
 pub use store::{Store, StoreSettings};

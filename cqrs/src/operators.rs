@@ -1,8 +1,9 @@
 use sqlx::Row as _;
 
+use crate::commands::revoke;
 use crate::domain::{Timestamp, UserId};
 use crate::queries::{Page, page_of, read_token};
-use crate::{CommandError, Store, StoreError, rows};
+use crate::{Caller, CommandError, Store, StoreError, rows};
 
 /// What an operator sees of a user: nothing that says who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,32 +69,13 @@ impl Operators {
         page_of(&found, limit, summary, |user| user.id.to_string())
     }
 
-    /// Takes the user's API token away, and with it every way to get one by repeating an earlier request.
+    /// As `Commands::revoke_token`, of any user.
     ///
     /// # Errors
     /// `UserNotFound`.
     pub async fn revoke_api_token(&self, user: UserId) -> Result<(), CommandError> {
         self.store
-            .transaction(move |tx| {
-                Box::pin(async move {
-                    let id = user.to_string();
-                    let known: Option<String> = sqlx::query_scalar("select id from users where id = ?")
-                        .bind(id.clone())
-                        .fetch_optional(tx.connection())
-                        .await?;
-                    known.ok_or(CommandError::UserNotFound)?;
-                    for delete in [
-                        "delete from api_tokens where user_id = ?",
-                        "delete from requests where user_id = ?",
-                    ] {
-                        sqlx::query(delete)
-                            .bind(id.clone())
-                            .execute(tx.connection())
-                            .await?;
-                    }
-                    Ok(())
-                })
-            })
+            .transaction(move |tx| Box::pin(async move { revoke(tx, &Caller(user).into()).await }))
             .await
     }
 

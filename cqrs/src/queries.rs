@@ -6,6 +6,7 @@ mod prices;
 mod restatements;
 mod rules;
 mod together;
+mod tokens;
 
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub use deliveries::{DeliveryFilter, ListedDelivery};
 pub use preview::Preview;
 pub use prices::{Breach, PricePoint};
 pub use rules::{OpenRange, RuleFilter};
+pub use tokens::LateToken;
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,11 @@ pub(crate) enum Credential {
     Open,
     /// A user's token. The method acts on that user's things alone: it gets no other name than the token's.
     User,
+    /// As `User`, and a token that became too old lets in for a while: to replace it, or to go.
+    LateUser,
+    /// As `LateUser`, and so does one that was replaced a moment ago: the method makes sure that it repeats the request that
+    /// replaced it.
+    ReplacedUser,
     /// The operator's token.
     Operator,
     /// Either of the two.
@@ -24,9 +29,9 @@ const METHODS: [(&str, Credential); 30] = [
     ("UserService/RegisterUser", Credential::Registration),
     ("UserService/GetUser", Credential::User),
     ("UserService/UpdateUser", Credential::User),
-    ("UserService/DeleteUser", Credential::User),
+    ("UserService/DeleteUser", Credential::LateUser),
     ("UserService/CreateLinkToken", Credential::User),
-    ("UserService/RotateToken", Credential::User),
+    ("UserService/RotateToken", Credential::ReplacedUser),
     ("UserService/RevokeToken", Credential::User),
     ("RuleService/CreateRule", Credential::User),
     ("RuleService/GetRule", Credential::User),

@@ -1,3 +1,4 @@
+use cqrs::Caller;
 use cqrs::domain::RuleId;
 use proto::v1;
 use proto::v1::alert_service_server::AlertService;
@@ -30,18 +31,11 @@ impl AlertService for Api {
             .alerts(caller, rule, page.token.as_deref(), page.size)
             .await
             .map_err(|error| of_store(&error))?;
-        // A deleted rule's alerts can still be listed; an id that never was the caller's is an error, not silence.
         if let Some(id) = rule
             && alerts.items.is_empty()
             && page.token.is_none()
-            && self
-                .queries
-                .rule(caller, id)
-                .await
-                .map_err(|error| of_store(&error))?
-                .is_none()
         {
-            return Err(rule_not_found(id));
+            self.require_rule(caller, id).await?;
         }
         Ok(Response::new(v1::ListAlertsResponse {
             alerts: alerts.items.iter().map(wire::alert).collect(),
@@ -53,7 +47,32 @@ impl AlertService for Api {
         &self,
         request: Request<v1::ListDeliveriesRequest>,
     ) -> Result<Response<v1::ListDeliveriesResponse>, Status> {
-        self.deliveries(request).await
+        let caller = caller_of(&request)?;
+        let mut message = request.into_inner();
+        let mut fields = Fields::default();
+        let page = wire::page(
+            &mut fields,
+            message.page_size,
+            std::mem::take(&mut message.page_token),
+        );
+        let filter = wire::delivery_filter(&mut fields, &message);
+        let (page, filter) = fields.finish(page.zip(filter))?;
+        let deliveries = self
+            .queries
+            .deliveries(caller, &filter, page.token.as_deref(), page.size)
+            .await
+            .map_err(|error| of_store(&error))?;
+        if let Some(id) = filter.rule
+            && deliveries.items.is_empty()
+            && filter.statuses.is_empty()
+            && page.token.is_none()
+        {
+            self.require_rule(caller, id).await?;
+        }
+        Ok(Response::new(v1::ListDeliveriesResponse {
+            deliveries: deliveries.items.iter().map(wire::delivery).collect(),
+            next_page_token: deliveries.next.unwrap_or_default(),
+        }))
     }
 
     async fn send_test_alert(
@@ -68,5 +87,17 @@ impl AlertService for Api {
         request: Request<v1::WatchAlertsRequest>,
     ) -> Result<Response<BoxStream<v1::WatchAlertsResponse>>, Status> {
         watch_alerts(&self.streams, request).await
+    }
+}
+
+impl Api {
+    /// Where nothing was found of a rule: what there is of a deleted one can be listed, but an id that never was the caller's
+    /// is an error, not silence.
+    async fn require_rule(&self, caller: Caller, id: RuleId) -> Result<(), Status> {
+        let rule = self.queries.rule(caller, id).await;
+        match rule.map_err(|error| of_store(&error))? {
+            Some(_) => Ok(()),
+            None => Err(rule_not_found(id)),
+        }
     }
 }

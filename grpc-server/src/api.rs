@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cqrs::domain::{Restatement, Rule, Ticker};
-use cqrs::{Commands, Idempotency, Operators, Queries};
+use cqrs::{Commands, Idempotency, Queries};
 use proto::v1;
 use tokio::sync::Notify;
 use tonic::Status;
@@ -18,7 +18,6 @@ use crate::wire;
 pub(crate) struct Api {
     pub(crate) commands: Commands,
     pub(crate) queries: Queries,
-    pub(crate) operators: Operators,
     /// Wakes the relay when a command has put something into the outbox.
     pub(crate) outbox_filled: Arc<Notify>,
     pub(crate) streams: Streams,

@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,14 +17,17 @@ use tonic::codegen::http::Extensions;
 use tonic::transport::server::{Connected, TlsConnectInfo};
 
 use crate::SecurityArgs;
-use crate::proxies::{TrustedProxies, counted_as};
-use crate::slots::{Slot, Slots};
+use crate::addresses::{SlotOfSource, SlotsOfSources, Source};
+use crate::proxies::TrustedProxies;
 
 /// A client sends its first bytes at once; who has sent nothing by then has nothing to say.
 const GREETING: Duration = Duration::from_secs(10);
 
 /// How long a connection may be open without a call in hand. Clients connect again by themselves.
 pub(crate) const IDLE: Duration = Duration::from_secs(10 * 60);
+
+/// The same where no call has shown a token yet: such a connection is likely only to take a place.
+const IDLE_STRANGER: Duration = Duration::from_secs(60);
 
 /// After a connection could not be taken, as where the process has no more file handles.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -33,9 +36,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Connections {
     listener: TcpListener,
-    slots: Slots<u128>,
+    slots: SlotsOfSources,
     /// Of those who stand for others.
-    of_proxies: Slots<u128>,
+    of_proxies: SlotsOfSources,
     proxies: TrustedProxies,
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -46,20 +49,20 @@ impl Connections {
         let of_one = security.max_connections_per_address as usize;
         Self {
             listener,
-            slots: Slots::new(most, of_one),
-            of_proxies: Slots::new(most, most),
+            slots: SlotsOfSources::new(most, of_one),
+            of_proxies: SlotsOfSources::new(most, most),
             proxies: security.trusted_proxies.clone(),
             pause: None,
         }
     }
 
-    fn place(&self, address: IpAddr) -> Option<Slot<u128>> {
+    fn place(&self, address: IpAddr) -> Option<SlotOfSource> {
         let slots = if self.proxies.contains(address) {
             &self.of_proxies
         } else {
             &self.slots
         };
-        slots.take(counted_as(address)).ok()
+        slots.take(Source::of(address)).ok()
     }
 }
 
@@ -101,7 +104,7 @@ pub(crate) struct Connection {
     peer: Peer,
     greeted: bool,
     check: Pin<Box<Sleep>>,
-    _place: Slot<u128>,
+    _place: SlotOfSource,
 }
 
 /// The other side of a connection, as its calls see it.
@@ -117,6 +120,8 @@ struct Calls {
     in_hand: AtomicUsize,
     /// When the last one ended, in milliseconds since the connection was opened.
     last_ended: AtomicU64,
+    /// Whether one of them showed a token that let it in.
+    known: AtomicBool,
 }
 
 /// A call in hand, until dropped.
@@ -124,11 +129,12 @@ struct Calls {
 pub(crate) struct Call(Arc<Calls>);
 
 impl Connection {
-    fn new(stream: TcpStream, address: IpAddr, place: Slot<u128>) -> Self {
+    fn new(stream: TcpStream, address: IpAddr, place: SlotOfSource) -> Self {
         let calls = Calls {
             opened: Instant::now(),
             in_hand: AtomicUsize::new(0),
             last_ended: AtomicU64::new(0),
+            known: AtomicBool::new(false),
         };
         Self {
             stream,
@@ -149,11 +155,11 @@ impl Connection {
             if !self.greeted {
                 return Poll::Ready(silent("said nothing"));
             }
-            let idle = self.peer.calls.idle();
-            if idle >= IDLE {
+            let (idle, most) = (self.peer.calls.idle(), self.peer.calls.most_idle());
+            if idle >= most {
                 return Poll::Ready(silent("made no call for a long time"));
             }
-            self.check.as_mut().reset(Instant::now() + (IDLE - idle));
+            self.check.as_mut().reset(Instant::now() + (most - idle));
         }
     }
 }
@@ -163,6 +169,14 @@ fn silent(what: &str) -> io::Error {
 }
 
 impl Calls {
+    fn most_idle(&self) -> Duration {
+        if self.known.load(Ordering::Acquire) {
+            IDLE
+        } else {
+            IDLE_STRANGER
+        }
+    }
+
     fn idle(&self) -> Duration {
         if self.in_hand.load(Ordering::Acquire) > 0 {
             return Duration::ZERO;
@@ -180,6 +194,11 @@ impl Peer {
                 .get::<TlsConnectInfo<Self>>()
                 .map(TlsConnectInfo::get_ref)
         })
+    }
+
+    /// Marks that a call showed a token that let it in.
+    pub(crate) fn is_known(&self) {
+        self.calls.known.store(true, Ordering::Release);
     }
 
     /// Marks that a call is in hand.
@@ -217,7 +236,8 @@ impl AsyncRead for Connection {
         let result = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
         if !self.greeted && !buffer.filled().is_empty() {
             self.greeted = true;
-            self.check.as_mut().reset(Instant::now() + IDLE);
+            let most = self.peer.calls.most_idle();
+            self.check.as_mut().reset(Instant::now() + most);
             // Registers the new time.
             if let Poll::Ready(error) = self.poll_silence(context) {
                 return Poll::Ready(Err(error));
@@ -292,6 +312,7 @@ mod tests {
         client.write_all(b"P").await.unwrap();
         assert_eq!(connection.read_u8().await.unwrap(), b'P');
         let call = connection.connect_info().begins_call();
+        connection.connect_info().is_known();
         let ended = async {
             tokio::time::sleep(IDLE * 3).await;
             drop(call);
@@ -301,11 +322,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_never_shows_a_token_is_left_sooner() {
+        let (mut client, mut connection) = pair().await;
+        client.write_all(b"P").await.unwrap();
+        connection.read_u8().await.unwrap();
+        drop(connection.connect_info().begins_call());
+        assert_eq!(seconds_until_left(&mut connection).await, IDLE_STRANGER.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_second_call_ends_later_than_the_first() {
         let (mut client, mut connection) = pair().await;
         client.write_all(b"P").await.unwrap();
         connection.read_u8().await.unwrap();
         let peer = connection.connect_info();
+        peer.is_known();
         let calls = async {
             for _ in 0..3 {
                 tokio::time::sleep(IDLE / 2).await;

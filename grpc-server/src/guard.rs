@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use cqrs::domain::{Token, UserId};
-use cqrs::{Caller, Queries};
+use cqrs::{Caller, Holder, LateToken, Queries};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response, header};
@@ -20,15 +20,29 @@ use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use crate::access::{AccessError, Credential, Method, Methods};
+use crate::addresses::{RatesOfSources, SlotOfSource, SlotsOfSources, Source};
 use crate::connections::Peer;
 use crate::held::{Ending, Held};
-use crate::proxies::counted_as;
 use crate::rates::Rates;
-use crate::slots::Slots;
-use crate::status::{complete, of_store};
+use crate::slots::{Slot, Slots};
+use crate::status::{complete, of_store, unauthenticated};
+use crate::timely::Timely;
 use crate::{MAX_REQUESTS_IN_HAND, MAX_REQUESTS_OF_ONE, REQUEST_TIMEOUT, SecurityArgs};
 
-use refusals::{busy, ended, late, operator_only, too_many_streams, too_often, unauthenticated, users_only};
+use refusals::{busy, ended, late, operator_only, too_many_streams, users_only};
+pub(crate) use refusals::{too_often, unread};
+
+/// Most requests in hand of callers without a token that is good, in all and from one address. They never take the places of
+/// users.
+const MAX_STRANGERS: usize = 128;
+const MAX_STRANGERS_OF_ONE: usize = 32;
+
+/// How long such a request may take to arrive, and to be answered where nothing is written for it.
+const PATIENCE_WITH_STRANGERS: Duration = Duration::from_secs(2);
+
+/// Most tokens that were looked for and not found, from one address in a minute; a fifth of them at once. They are not
+/// guessed, but each is a question to the database.
+const WRONG_TOKENS_PER_MINUTE: u32 = 600;
 
 /// Most streams of health and reflection that are open, in all and from one address: they need no token.
 const MOST_OPEN_STREAMS: usize = 512;
@@ -42,28 +56,44 @@ const OPEN_STREAM_AGE: Duration = Duration::from_secs(60 * 60);
 /// # Errors
 /// UNAUTHENTICATED if the guard let no user in, which no method of users' ever sees.
 pub(crate) fn caller_of<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
+    holder_of(request).map(|holder| holder.caller)
+}
+
+/// As [`caller_of`], with the token that let them in: it may be none any more when the request has been read.
+///
+/// # Errors
+/// As [`caller_of`].
+pub(crate) fn holder_of<T>(request: &tonic::Request<T>) -> Result<Holder, Status> {
     request
         .extensions()
-        .get::<Caller>()
-        .copied()
+        .get::<Holder>()
+        .cloned()
         .ok_or_else(unauthenticated)
 }
 
 /// Who makes a call.
 #[derive(Debug, Clone)]
 enum Who {
-    /// Nobody known, from this address.
-    Stranger(u128),
-    User(Caller),
+    /// Nobody known.
+    Stranger,
+    /// Somebody whose token is good for this one call, and who is otherwise treated as a stranger.
+    Late(Holder),
+    User(Holder),
     Operator,
 }
 
-/// Whose share of the server a call is counted to.
+/// Whose share of the server a call is counted to, of those who are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Share {
-    Address(u128),
     User(UserId),
     Operator,
+}
+
+/// A call's place among those in hand, until dropped.
+#[derive(Debug)]
+struct Place {
+    _of_stranger: Option<SlotOfSource>,
+    _of_known: Option<Slot<Share>>,
 }
 
 /// Puts the guard around all services.
@@ -75,10 +105,14 @@ struct Guard {
     queries: Queries,
     methods: Methods,
     security: SecurityArgs,
+    /// Calls whose tokens are looked for.
+    arriving: SlotsOfSources,
+    strangers: SlotsOfSources,
     in_hand: Slots<Share>,
-    open_streams: Slots<u128>,
+    open_streams: SlotsOfSources,
     calls: Rates<Share>,
-    registrations: Rates<u128>,
+    registrations: RatesOfSources,
+    wrong_tokens: RatesOfSources,
     shutdown: CancellationToken,
 }
 
@@ -95,13 +129,20 @@ impl GuardLayer {
         Ok(Self(Arc::new(Guard {
             queries,
             methods: Methods::of_the_api()?,
+            arriving: SlotsOfSources::new(MAX_REQUESTS_IN_HAND, MAX_REQUESTS_OF_ONE),
+            strangers: SlotsOfSources::new(MAX_STRANGERS, MAX_STRANGERS_OF_ONE),
             in_hand: Slots::new(MAX_REQUESTS_IN_HAND, MAX_REQUESTS_OF_ONE),
-            open_streams: Slots::new(MOST_OPEN_STREAMS, MOST_OPEN_STREAMS_OF_ONE),
+            open_streams: SlotsOfSources::new(MOST_OPEN_STREAMS, MOST_OPEN_STREAMS_OF_ONE),
             calls: Rates::new(calls, Duration::from_secs(1), calls * 2),
-            registrations: Rates::new(
+            registrations: RatesOfSources::new(
                 registrations,
                 Duration::from_secs(60 * 60),
                 registrations.div_ceil(3),
+            ),
+            wrong_tokens: RatesOfSources::new(
+                WRONG_TOKENS_PER_MINUTE,
+                Duration::from_secs(60),
+                WRONG_TOKENS_PER_MINUTE / 5,
             ),
             security,
             shutdown,
@@ -160,19 +201,26 @@ where
     let method = guard.methods.of(request.uri().path());
     // The path, if it is one of ours: anything else would let callers make up metrics.
     let label = if method.own { request.uri().path() } else { "other" }.to_owned();
+    let of_work = label.clone();
     let work = async move {
         let answer = guard.answer(method, inner, request);
-        match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+        let response = match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
             Ok(Ok(response)) => response,
             Ok(Err(status)) => status.into_http(),
             Err(_) => late().into_http(),
-        }
+        };
+        // Here, so that what nobody waits for any more is counted, too.
+        record(of_work, &response, started);
+        response
     };
-    let response = tokio::spawn(work.in_current_span())
-        .await
-        .unwrap_or_else(|_| of_store(&cqrs::StoreError::Interrupted).into_http());
-    record(label, &response, started);
-    response
+    match tokio::spawn(work.in_current_span()).await {
+        Ok(response) => response,
+        Err(_) => {
+            let response = of_store(&cqrs::StoreError::Interrupted).into_http();
+            record(label, &response, started);
+            response
+        }
+    }
 }
 
 impl Guard {
@@ -187,31 +235,35 @@ impl Guard {
     {
         let peer = Peer::of(request.extensions()).cloned();
         let call = peer.as_ref().map(Peer::begins_call);
-        let address = self.address_of(peer.as_ref(), request.headers());
-        // Before the database is asked who it is: a crowd of strangers doesn't get so far.
-        let place = self.in_hand.take(Share::Address(address)).map_err(busy)?;
-        let who = self
-            .authorise(method.credential, address, request.headers())
-            .await?;
-        let share = who.share();
-        // From here on it is the user's own share.
-        drop(place);
-        let place = self.in_hand.take(share).map_err(busy)?;
-        if let Who::User(caller) = &who {
-            self.calls
-                .take(share, Instant::now())
-                .map_err(|wait| too_often("calls", wait))?;
-            request.extensions_mut().insert(*caller);
+        let source = self.source_of(peer.as_ref(), request.headers());
+        let (who, place) = self.let_in(method.credential, source, request.headers()).await?;
+        let known = matches!(who, Who::User(_) | Who::Operator);
+        if let Some(peer) = peer.filter(|_| known) {
+            peer.is_known();
         }
         // Those of users are counted where they are served.
-        let stream = match (method.streams, &who) {
-            (true, Who::Stranger(address)) => {
-                Some(self.open_streams.take(*address).map_err(too_many_streams)?)
-            }
-            _ => None,
+        let stream = if method.streams && !known {
+            Some(self.open_streams.take(source).map_err(too_many_streams)?)
+        } else {
+            None
         };
-        let response = match inner.call(request).await {
-            Ok(response) => complete(response),
+        if !known && method.credential != Credential::Open {
+            request = request.map(|body| Body::new(Timely::new(body, PATIENCE_WITH_STRANGERS)));
+        }
+        if let Who::User(holder) | Who::Late(holder) = who {
+            request.extensions_mut().insert(holder);
+        }
+        let answer = async {
+            match inner.call(request).await {
+                Ok(response) => complete(response),
+            }
+        };
+        let response = if method.credential == Credential::Open {
+            // It reads what it is asked, and that is all. What reflection is asked comes while the stream is open.
+            let answer = tokio::time::timeout(PATIENCE_WITH_STRANGERS, answer);
+            answer.await.map_err(|_| unread())?
+        } else {
+            answer.await
         };
         drop(place);
         if !method.streams {
@@ -221,45 +273,112 @@ impl Guard {
         Ok(response.map(|body| Body::new(Held::new(body, ending, (stream, call)))))
     }
 
-    /// The only place that decides whether a call is let in, and for whom.
-    async fn authorise(&self, needed: Credential, address: u128, headers: &HeaderMap) -> Result<Who, Status> {
-        match needed {
-            Credential::Open => return Ok(Who::Stranger(address)),
-            Credential::Registration => {
-                self.registrations
-                    .take(address, Instant::now())
-                    .map_err(|wait| too_often("registrations from this address", wait))?;
-                return Ok(Who::Stranger(address));
+    /// A place for the call, once it is known whose it is: nobody draws on the places of users who is none.
+    async fn let_in(
+        &self,
+        needed: Credential,
+        source: Source,
+        headers: &HeaderMap,
+    ) -> Result<(Who, Place), Status> {
+        let who = if matches!(needed, Credential::Open | Credential::Registration) {
+            Who::Stranger
+        } else {
+            // Held while the database is asked, which the caller can't draw out.
+            let _arriving = self.arriving.take(source).map_err(busy)?;
+            self.authorise(needed, source, headers).await?
+        };
+        let share = match &who {
+            Who::Stranger | Who::Late(_) => {
+                let place = self.strangers.take(source).map_err(busy)?;
+                if needed == Credential::Registration {
+                    self.registrations
+                        .take(source, Instant::now())
+                        .map_err(|wait| too_often("registrations from this address", wait))?;
+                }
+                let place = Place {
+                    _of_stranger: Some(place),
+                    _of_known: None,
+                };
+                return Ok((who, place));
             }
-            Credential::User | Credential::Operator | Credential::UserOrOperator => {}
+            Who::User(holder) => Share::User(holder.caller.0),
+            Who::Operator => Share::Operator,
+        };
+        let place = Place {
+            _of_stranger: None,
+            _of_known: Some(self.in_hand.take(share).map_err(busy)?),
+        };
+        if let Share::User(_) = share {
+            self.calls
+                .take(share, Instant::now())
+                .map_err(|wait| too_often("calls", wait))?;
         }
-        let who = self.authenticate(headers).await?;
+        Ok((who, place))
+    }
+
+    /// The only place that decides whether a call that needs a token is let in, and for whom.
+    async fn authorise(
+        &self,
+        needed: Credential,
+        source: Source,
+        headers: &HeaderMap,
+    ) -> Result<Who, Status> {
+        let who = self.authenticate(needed, source, headers).await?;
         match (needed, &who) {
-            (Credential::User, Who::Operator) => Err(users_only()),
+            (Credential::User | Credential::LateUser | Credential::ReplacedUser, Who::Operator) => {
+                Err(users_only())
+            }
             (Credential::Operator, Who::User(_)) => Err(operator_only()),
             _ => Ok(who),
         }
     }
 
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Who, Status> {
+    async fn authenticate(
+        &self,
+        needed: Credential,
+        source: Source,
+        headers: &HeaderMap,
+    ) -> Result<Who, Status> {
         let token = bearer_token(headers).ok_or_else(unauthenticated)?;
         if let Some(operator) = &self.security.operator_token
             && operator.is(token.expose())
         {
             return Ok(Who::Operator);
         }
-        let caller = self
-            .queries
-            .authenticate(&token.hash())
-            .await
-            .map_err(|error| of_store(&error))?;
-        caller.map(Who::User).ok_or_else(unauthenticated)
+        if !token.is_shaped_like_api() {
+            return Err(unauthenticated());
+        }
+        let too_often = |wait| too_often("wrong tokens from this address", wait);
+        self.wrong_tokens
+            .look(source, Instant::now())
+            .map_err(too_often)?;
+        let hash = token.hash();
+        let holder = |caller| Holder {
+            caller,
+            token: Some(hash.clone()),
+        };
+        let caller = self.queries.authenticate(&hash).await;
+        if let Some(caller) = caller.map_err(|error| of_store(&error))? {
+            return Ok(Who::User(holder(caller)));
+        }
+        self.wrong_tokens
+            .take(source, Instant::now())
+            .map_err(too_often)?;
+        if !matches!(needed, Credential::LateUser | Credential::ReplacedUser) {
+            return Err(unauthenticated());
+        }
+        let late = self.queries.late_token(&hash).await;
+        match (late.map_err(|error| of_store(&error))?, needed) {
+            (Some(LateToken::TooOld(caller)), _)
+            | (Some(LateToken::Replaced(caller)), Credential::ReplacedUser) => Ok(Who::Late(holder(caller))),
+            _ => Err(unauthenticated()),
+        }
     }
 
     /// Where a call comes from, as it is counted. Tests may serve without connections of ours.
-    fn address_of(&self, peer: Option<&Peer>, headers: &HeaderMap) -> u128 {
+    fn source_of(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Source {
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.address);
-        counted_as(self.security.trusted_proxies.caller_of(peer, headers))
+        Source::of(self.security.trusted_proxies.caller_of(peer, headers))
     }
 
     /// When a stream ends by itself. Users' streams see to that themselves.
@@ -274,16 +393,6 @@ impl Guard {
                 () = tokio::time::sleep(OPEN_STREAM_AGE) => ended("the stream was open for an hour"),
             }
         })
-    }
-}
-
-impl Who {
-    fn share(&self) -> Share {
-        match self {
-            Self::Stranger(address) => Share::Address(*address),
-            Self::User(caller) => Share::User(caller.0),
-            Self::Operator => Share::Operator,
-        }
     }
 }
 

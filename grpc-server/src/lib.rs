@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod access;
+mod addresses;
 mod admin;
 mod alerts;
 mod api;
@@ -21,6 +22,7 @@ mod slots;
 mod status;
 mod streams;
 mod system;
+mod timely;
 mod tls;
 mod trials;
 mod users;
@@ -45,11 +47,11 @@ pub use status::ERROR_DOMAIN;
 /// to this size a caller learns which field is too long, beyond it only that the request is.
 pub const MAX_REQUEST_BYTES: usize = 2 * 1024 * 1024;
 
-/// Most requests in hand over all connections; more are refused at once, because waiting behind so many would take
+/// Most requests of users in hand over all connections; more are refused at once, because waiting behind so many would take
 /// longer than a caller waits.
 pub const MAX_REQUESTS_IN_HAND: usize = 512;
 
-/// Most requests of one caller in hand: a user, or the address of those who are not known yet. One can't take all places.
+/// Most requests of one user in hand, and from one address whose tokens are being looked for. One can't take all places.
 pub const MAX_REQUESTS_OF_ONE: usize = 128;
 
 /// How long a request may take: longer than a database's failover pause, shorter than people's patience.

@@ -52,6 +52,22 @@ impl<K: Eq + Hash> Rates<K> {
         }
     }
 
+    /// Whether one would be allowed, which is not counted.
+    ///
+    /// # Errors
+    /// How long to wait before it would be.
+    pub(crate) fn look(&self, key: &K, now: Instant) -> Result<(), Duration> {
+        let shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = shares.used_until.len() < self.most_keys;
+        let others = if has_room { None } else { shares.others };
+        let used_until = shares.used_until.get(key).copied().or(others);
+        let ahead = used_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        match ahead.checked_sub(self.tolerance) {
+            Some(wait) if !wait.is_zero() => Err(wait),
+            _ => Ok(()),
+        }
+    }
+
     /// Counts one. What is refused is not counted.
     ///
     /// # Errors
@@ -103,6 +119,8 @@ mod tests {
         }
         let wait = rates.take("a", start).unwrap_err();
         assert_eq!(wait, SECOND / 10);
+        assert_eq!(rates.look(&"a", start), Err(wait));
+        assert_eq!(rates.look(&"a", start + wait), Ok(()), "to look counts nothing");
         assert_eq!(rates.take("b", start), Ok(()), "others have their own share");
         assert_eq!(rates.take("a", start + wait), Ok(()));
         assert!(rates.take("a", start + wait).is_err());

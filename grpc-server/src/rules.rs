@@ -139,17 +139,18 @@ impl RuleService for Api {
         request: Request<v1::SnoozeRuleRequest>,
     ) -> Result<Response<v1::SnoozeRuleResponse>, Status> {
         let caller = caller_of(&request)?;
-        let message = request.into_inner();
+        let mut message = request.into_inner();
         let mut fields = Fields::default();
+        let request_id = wire::request_id(&mut fields, std::mem::take(&mut message.request_id));
         let id = fields.take("rule_id", message.rule_id.parse::<RuleId>());
         let snooze = wire::snooze(&mut fields, message.snooze.as_ref());
-        let (id, snooze) = fields.finish(id.zip(snooze))?;
-        let mut rules = self
+        let (request_id, (id, snooze)) = fields.finish(request_id.zip(id.zip(snooze)))?;
+        let idempotency = wire::idempotency("SnoozeRule", request_id, &message);
+        let rule = self
             .commands
-            .snooze_rules(caller, &[id], snooze)
+            .snooze_rule(caller, id, snooze, idempotency)
             .await
             .map_err(|error| of_command(error, FieldNames::PLAIN))?;
-        let rule = rules.pop().ok_or_else(|| rule_not_found(id))?;
         Ok(Response::new(v1::SnoozeRuleResponse {
             rule: self.show_known_rule(rule).await?,
         }))

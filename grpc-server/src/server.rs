@@ -88,7 +88,6 @@ pub async fn serve(listener: TcpListener, config: Config, context: Context) -> a
     };
     let api = Api {
         commands,
-        operators: store.operators(),
         queries: queries.clone(),
         outbox_filled,
         streams: Streams::start(&store, queries.clone(), context.shutdown.child_token()),

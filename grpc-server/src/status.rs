@@ -132,6 +132,17 @@ pub(crate) fn rule_not_found(id: RuleId) -> Status {
     of_command(CommandError::RuleNotFound(id), FieldNames::PLAIN)
 }
 
+/// One text for a missing and a wrong token, and for all that can be wrong with one: which of them it was is nobody's
+/// business.
+pub(crate) fn unauthenticated() -> Status {
+    refusal(
+        Code::Unauthenticated,
+        "UNAUTHENTICATED",
+        "this call needs the header \"authorization: Bearer TOKEN\" with the token that RegisterUser or RotateToken \
+         answered last",
+    )
+}
+
 /// What a caller is told of a command that failed.
 pub(crate) fn of_command(error: CommandError, fields: FieldNames) -> Status {
     let message = error.to_string();
@@ -140,6 +151,7 @@ pub(crate) fn of_command(error: CommandError, fields: FieldNames) -> Status {
             field_refusal(Code::NotFound, "RULE_NOT_FOUND", fields.rule_id, message)
         }
         CommandError::UserNotFound => refusal(Code::NotFound, "USER_NOT_FOUND", message),
+        CommandError::TokenInvalid => unauthenticated(),
         CommandError::Range(_) => field_refusal(Code::InvalidArgument, "INVALID_FIELDS", fields.low, message),
         CommandError::ExpiryInPast { .. } => field_refusal(
             Code::InvalidArgument,

@@ -5,7 +5,7 @@ use proto::v1::user_service_server::UserService;
 use tonic::{Code, Request, Response, Status};
 
 use crate::api::Api;
-use crate::guard::caller_of;
+use crate::guard::{caller_of, holder_of};
 use crate::status::{FieldNames, of_command, of_store, refusal};
 use crate::wire::{self, Fields};
 
@@ -86,9 +86,10 @@ impl UserService for Api {
         &self,
         request: Request<v1::DeleteUserRequest>,
     ) -> Result<Response<v1::DeleteUserResponse>, Status> {
-        let caller = caller_of(&request)?;
+        let holder = holder_of(&request)?;
+        well_formed(request.into_inner().request_id)?;
         self.commands
-            .delete_user(caller)
+            .delete_user(holder)
             .await
             .map_err(|error| of_command(error, FieldNames::PLAIN))?;
         self.outbox_filled.notify_one();
@@ -99,10 +100,11 @@ impl UserService for Api {
         &self,
         request: Request<v1::CreateLinkTokenRequest>,
     ) -> Result<Response<v1::CreateLinkTokenResponse>, Status> {
-        let caller = caller_of(&request)?;
+        let holder = holder_of(&request)?;
+        well_formed(request.into_inner().request_id)?;
         let link = self
             .commands
-            .create_link(caller)
+            .create_link(holder)
             .await
             .map_err(|error| of_command(error, FieldNames::PLAIN))?;
         Ok(Response::new(v1::CreateLinkTokenResponse {
@@ -114,10 +116,15 @@ impl UserService for Api {
         &self,
         request: Request<v1::RotateTokenRequest>,
     ) -> Result<Response<v1::RotateTokenResponse>, Status> {
-        let caller = caller_of(&request)?;
+        let holder = holder_of(&request)?;
+        let mut message = request.into_inner();
+        let mut fields = Fields::default();
+        let request_id = wire::random_request_id(&mut fields, std::mem::take(&mut message.request_id));
+        let request_id = fields.finish(request_id)?;
+        let idempotency = wire::idempotency("RotateToken", request_id, &message);
         let token = self
             .commands
-            .rotate_token(caller)
+            .rotate_token(holder, idempotency)
             .await
             .map_err(|error| of_command(error, FieldNames::PLAIN))?;
         Ok(Response::new(v1::RotateTokenResponse {
@@ -129,13 +136,22 @@ impl UserService for Api {
         &self,
         request: Request<v1::RevokeTokenRequest>,
     ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
-        let caller = caller_of(&request)?;
-        self.operators
-            .revoke_api_token(caller.0)
+        let holder = holder_of(&request)?;
+        well_formed(request.into_inner().request_id)?;
+        self.commands
+            .revoke_token(holder)
             .await
             .map_err(|error| of_command(error, FieldNames::PLAIN))?;
         Ok(Response::new(v1::RevokeTokenResponse {}))
     }
+}
+
+/// Of commands that may be repeated without anybody remembering it: after the first, there is nothing left to do, or it is
+/// done anew.
+fn well_formed(request_id: String) -> Result<(), Status> {
+    let mut fields = Fields::default();
+    let request_id = wire::request_id(&mut fields, request_id);
+    fields.finish(request_id).map(drop)
 }
 
 fn flat<A, B, C>(((a, b), c): ((A, B), C)) -> (A, B, C) {

@@ -5,6 +5,8 @@ mod requests;
 mod restated;
 mod rules;
 mod snoozing;
+mod tokens;
+mod trials;
 mod users;
 
 use changes::RuleBatches;
@@ -12,6 +14,8 @@ use changes::RuleBatches;
 pub use chats::Linked;
 pub use creation::RuleRefusal;
 pub use restated::{HoldAnswer, Released};
+pub use tokens::Holder;
+pub(crate) use tokens::{REPEATABLE, revoke};
 
 use crate::domain::{
     Email, Etag, Language, Note, Price, QuietHours, ReminderInterval, Rule, TimeZone, Timestamp, Token, User,

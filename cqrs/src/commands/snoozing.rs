@@ -1,13 +1,43 @@
 use std::collections::BTreeMap;
 
+use super::requests::Request;
 use super::rules::lock;
-use super::{Caller, Commands};
+use super::{Caller, Commands, Idempotency};
 use crate::domain::{Rule, RuleId, Snooze, Timestamp};
 use crate::ledger::release_held;
 use crate::transaction::Tx;
 use crate::{CommandError, rows};
 
 impl Commands {
+    /// As [`Self::snooze_rules`], of one rule. A repeat with the same request id answers the rule as the first did.
+    ///
+    /// # Errors
+    /// `RequestIdReused`, and as [`Self::snooze_rules`].
+    pub async fn snooze_rule(
+        &self,
+        caller: Caller,
+        rule: RuleId,
+        snooze: Option<Snooze>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Rule, CommandError> {
+        let request = Request::of(caller, idempotency);
+        self.transaction(move |tx| {
+            let request = request.clone();
+            Box::pin(async move {
+                let now = Timestamp::now();
+                lock(tx, caller, rule).await?;
+                if let Some((_, snoozed)) = request.replay(tx, now).await? {
+                    return Ok(snoozed);
+                }
+                let snoozed = snooze_in(tx, caller, &[rule], snooze, now).await?.pop();
+                let snoozed = snoozed.ok_or(CommandError::RuleNotFound(rule))?;
+                request.answer(tx, caller.0, &snoozed, now).await?;
+                Ok(snoozed)
+            })
+        })
+        .await
+    }
+
     /// Holds messages of these rules back, or holds them back no longer: all of the rules or none. Evaluation goes on and
     /// the versions stay. The rules are returned in the order given.
     ///

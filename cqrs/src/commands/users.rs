@@ -1,17 +1,13 @@
-use std::time::Duration;
-
 use super::requests::Request;
-use super::{Caller, Commands, Idempotency, IssuedLink, Registration, UserEdit, creation};
+use super::tokens::{Holder, lock_holder, replace_api_token, replace_link};
+use super::{Caller, Commands, Idempotency, Registration, UserEdit, creation};
 use crate::domain::{
-    Email, Etag, Language, NewRule, ReminderInterval, Rule, TimeZone, Timestamp, Token, User, UserId,
+    Email, Etag, Language, NewRule, ReminderInterval, Rule, TimeZone, Timestamp, User, UserId,
 };
 use crate::ledger::{release_held, reschedule_reminders};
 use crate::rows::{self, RULE_COLUMNS, USER_COLUMNS};
 use crate::transaction::Tx;
 use crate::{CommandError, StoreError, dialect, outbox};
-
-/// How long a link waits to be used.
-const LINK_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 impl Commands {
     /// Registers a user with their first rules: all or nothing. Nobody has checked that the address is theirs, so others may
@@ -33,9 +29,16 @@ impl Commands {
             Box::pin(async move {
                 let now = Timestamp::now();
                 let (user, rules) = match request.replay::<Vec<Rule>>(tx, now).await? {
-                    Some((id, rules)) => (lock_user(tx, Caller(id)).await?, rules),
+                    Some((id, rules)) => {
+                        let user = lock_user(tx, Caller(id)).await?;
+                        // The row was waited for: its owner may have ended all repeats meanwhile.
+                        if request.replay::<Vec<Rule>>(tx, now).await?.is_none() {
+                            return Err(StoreError::Overtaken.into());
+                        }
+                        (user, rules)
+                    }
                     None => {
-                        let user = insert(tx, email, now).await?;
+                        let user = insert(tx, email, request.hash(), now).await?;
                         let rules = creation::insert(tx, user.id, new, limits, now).await?;
                         request.answer(tx, user.id, &rules, now).await?;
                         (user, rules)
@@ -103,12 +106,14 @@ impl Commands {
     /// Deletes the user and all that is theirs; each rule's deletion goes through the outbox.
     ///
     /// # Errors
-    /// `UserNotFound`.
-    pub async fn delete_user(&self, caller: Caller) -> Result<(), CommandError> {
+    /// `UserNotFound`, `TokenInvalid`.
+    pub async fn delete_user(&self, holder: impl Into<Holder>) -> Result<(), CommandError> {
+        let holder = holder.into();
         self.transaction(move |tx| {
+            let holder = holder.clone();
             Box::pin(async move {
-                lock_user(tx, caller).await?;
-                let id = caller.0.to_string();
+                lock_holder(tx, &holder).await?;
+                let id = holder.caller.0.to_string();
                 let select = format!(
                     "select {RULE_COLUMNS} from rules where user_id = ?{}",
                     tx.dialect.for_update()
@@ -122,6 +127,7 @@ impl Commands {
                 for delete in [
                     "delete from rules where user_id = ?",
                     "delete from api_tokens where user_id = ?",
+                    "delete from replaced_tokens where user_id = ?",
                     "delete from link_tokens where user_id = ?",
                     "delete from requests where user_id = ?",
                     "delete from alerts where user_id = ?",
@@ -135,34 +141,6 @@ impl Commands {
                         .await?;
                 }
                 Ok(())
-            })
-        })
-        .await
-    }
-
-    /// A new one-time link to bind a chat, valid for 15 minutes; earlier ones stop working.
-    ///
-    /// # Errors
-    /// `UserNotFound`.
-    pub async fn create_link(&self, caller: Caller) -> Result<IssuedLink, CommandError> {
-        self.transaction(move |tx| {
-            Box::pin(async move {
-                lock_user(tx, caller).await?;
-                Ok(replace_link(tx, caller.0, Timestamp::now()).await?)
-            })
-        })
-        .await
-    }
-
-    /// A new API token; the old one stops working at once.
-    ///
-    /// # Errors
-    /// `UserNotFound`.
-    pub async fn rotate_token(&self, caller: Caller) -> Result<Token, CommandError> {
-        self.transaction(move |tx| {
-            Box::pin(async move {
-                lock_user(tx, caller).await?;
-                Ok(replace_api_token(tx, caller.0, Timestamp::now()).await?)
             })
         })
         .await
@@ -182,7 +160,12 @@ pub(super) async fn lock_user(tx: &mut Tx, caller: Caller) -> Result<User, Comma
     Ok(rows::user(&row.ok_or(CommandError::UserNotFound)?)?)
 }
 
-async fn insert(tx: &mut Tx, email: Email, now: Timestamp) -> Result<User, CommandError> {
+async fn insert(
+    tx: &mut Tx,
+    email: Email,
+    request: Option<&str>,
+    now: Timestamp,
+) -> Result<User, CommandError> {
     let user = User {
         id: UserId::generate(),
         email,
@@ -196,12 +179,13 @@ async fn insert(tx: &mut Tx, email: Email, now: Timestamp) -> Result<User, Comma
         created_at: now,
     };
     sqlx::query(
-        "insert into users (id, email, chat_id, reminder_interval_secs, created_at, updated_at)
-         values (?, ?, null, ?, ?, ?)",
+        "insert into users (id, email, chat_id, reminder_interval_secs, registration_request, created_at, updated_at)
+         values (?, ?, null, ?, ?, ?, ?)",
     )
     .bind(user.id.to_string())
     .bind(user.email.as_str().to_owned())
     .bind(user.reminder_interval.map(ReminderInterval::as_secs))
+    .bind(request.map(str::to_owned))
     .bind(now.as_micros())
     .bind(now.as_micros())
     .execute(tx.connection())
@@ -238,41 +222,4 @@ async fn update(tx: &mut Tx, user: &User, now: Timestamp) -> Result<(), CommandE
     .execute(tx.connection())
     .await?;
     Ok(())
-}
-
-async fn replace_api_token(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<Token, StoreError> {
-    let token = Token::generate_api();
-    sqlx::query("delete from api_tokens where user_id = ?")
-        .bind(user.to_string())
-        .execute(tx.connection())
-        .await?;
-    sqlx::query("insert into api_tokens (token_hash, user_id, created_at) values (?, ?, ?)")
-        .bind(token.hash().as_str().to_owned())
-        .bind(user.to_string())
-        .bind(now.as_micros())
-        .execute(tx.connection())
-        .await?;
-    Ok(token)
-}
-
-async fn replace_link(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<IssuedLink, StoreError> {
-    let (token, expires_at) = (Token::generate_link(), now.plus(LINK_LIFETIME));
-    sqlx::query("delete from link_tokens where user_id = ?")
-        .bind(user.to_string())
-        .execute(tx.connection())
-        .await?;
-    sqlx::query("insert into link_tokens (token_hash, user_id, expires_at) values (?, ?, ?)")
-        .bind(token.hash().as_str().to_owned())
-        .bind(user.to_string())
-        .bind(expires_at.as_micros())
-        .execute(tx.connection())
-        .await?;
-    let bot_username = sqlx::query_scalar("select value from service_state where name = 'bot_username'")
-        .fetch_optional(tx.connection())
-        .await?;
-    Ok(IssuedLink {
-        token,
-        expires_at,
-        bot_username,
-    })
 }

@@ -70,7 +70,7 @@ impl FromStr for AlertPosition {
 }
 
 /// One transition of one rule, and at once the rule's new state. (`rule_id`, `position`) is its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
     /// The rule that fired.
     pub rule_id: RuleId,

@@ -28,6 +28,13 @@ impl Token {
         Self(text.chars().take(128).collect())
     }
 
+    /// Whether it could be one of [`Self::generate_api`]: what is not need not be looked for.
+    #[must_use]
+    pub fn is_shaped_like_api(&self) -> bool {
+        let is_of_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        self.0.len() == 43 && self.0.bytes().all(is_of_base64)
+    }
+
     /// To be shown to its holder, once.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -62,5 +69,28 @@ impl TokenHash {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_of_the_api_is_known_by_its_shape() {
+        for _ in 0..100 {
+            assert!(Token::generate_api().is_shaped_like_api());
+            assert!(!Token::generate_link().is_shaped_like_api());
+        }
+        let token = Token::generate_api();
+        let token = token.expose();
+        for wrong in [
+            "",
+            &token[1..],
+            &format!("{token}x"),
+            &format!("{}+", &token[1..]),
+        ] {
+            assert!(!Token::presented(wrong).is_shaped_like_api(), "{wrong}");
+        }
     }
 }

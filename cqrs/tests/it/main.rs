@@ -47,4 +47,5 @@ mod rules;
 mod snoozing;
 mod store;
 mod support;
+mod tokens;
 mod users;

@@ -1,7 +1,7 @@
-use cqrs::domain::{RuleChange, Timestamp};
+use cqrs::domain::{RuleChange, RuleId, Timestamp};
 use cqrs::{Caller, CommandError, Limits, RuleEdit, UserEdit};
 
-use crate::support::{Db, new_rule, price, request};
+use crate::support::{Db, alert, new_rule, price, request};
 
 on_both_databases! {
     many_rules_are_created_all_or_none_and_once,
@@ -14,6 +14,7 @@ on_both_databases! {
     a_repeated_registration_gives_fresh_secrets_to_the_same_user,
     registrations_at_the_same_time_with_one_id_make_one_user,
     an_id_is_free_again_after_a_day,
+    a_test_alert_is_answered_as_the_first_time,
 }
 
 async fn a_repeated_create_answers_the_first_rule(db: Db) {
@@ -214,6 +215,27 @@ async fn registrations_at_the_same_time_with_one_id_make_one_user(db: Db) {
     }
     assert!(users.iter().all(|user| *user == users[0]), "{users:?}");
     assert_eq!(db.pending().await.len(), 1);
+}
+
+async fn a_test_alert_is_answered_as_the_first_time(db: Db) {
+    let (caller, other) = (db.user("ada@example.org").await, db.user("bob@example.org").await);
+    let commands = db.commands();
+    let raised = |offset: i64| alert(RuleId::generate(), caller.0, offset, 1_000);
+    let key = |body: &str| request("1", body).unwrap();
+    let answered = async |caller, body: &str| commands.answered_test_alert(caller, key(body)).await;
+    assert_eq!(answered(caller, "test").await.unwrap(), None);
+    let first = raised(2);
+    for alert in [&first, &raised(4)] {
+        let answer = commands.answer_test_alert(caller, key("test"), alert.clone());
+        answer.await.unwrap();
+    }
+    assert_eq!(answered(caller, "test").await.unwrap(), Some(first));
+    assert_eq!(answered(other, "test").await.unwrap(), None);
+    let another = answered(caller, "snooze").await;
+    assert!(
+        matches!(another, Err(CommandError::RequestIdReused)),
+        "{another:?}"
+    );
 }
 
 async fn an_id_is_free_again_after_a_day(db: Db) {

@@ -3,13 +3,14 @@ use std::time::Duration;
 use cqrs::domain::{RuleId, Side, Snooze, Timestamp};
 use cqrs::{Caller, CommandError, LedgerChange, RuleEdit, UserEdit};
 
-use crate::support::{Db, alert};
+use crate::support::{Db, alert, request};
 
 on_both_databases! {
     a_snooze_holds_until_it_is_replaced_or_ended_and_is_no_new_version,
     only_a_rule_that_is_out_of_range_waits_for_its_return,
     one_rule_that_cannot_be_snoozed_leaves_all_as_they_were,
     an_edit_ends_the_snooze,
+    a_repeated_snooze_changes_nothing_and_answers_as_the_first,
     what_was_held_is_looked_at_again_when_what_holds_it_changes,
 }
 
@@ -125,6 +126,24 @@ async fn one_rule_that_cannot_be_snoozed_leaves_all_as_they_were(db: Db) {
     }
     assert_eq!(stored(&db, ada, hers.id).await, None);
     assert_eq!(stored(&db, bob, his.id).await, None);
+}
+
+async fn a_repeated_snooze_changes_nothing_and_answers_as_the_first(db: Db) {
+    let caller = db.user("ada@example.org").await;
+    let (rule, hour) = (db.rule(caller, "AAPL").await.id, Some(in_an_hour()));
+    let commands = db.commands();
+    let snooze = async |snooze: Option<Snooze>, id: &str, body: &str| {
+        commands
+            .snooze_rule(caller, rule, snooze, request(id, body))
+            .await
+    };
+    let first = snooze(hour, "1", "an hour").await.unwrap();
+    assert_eq!(first.snooze, hour);
+    assert_eq!(snooze(None, "2", "none").await.unwrap().snooze, None);
+    assert_eq!(snooze(hour, "1", "an hour").await.unwrap(), first);
+    assert_eq!(stored(&db, caller, rule).await, None);
+    let other = snooze(None, "1", "none").await;
+    assert!(matches!(other, Err(CommandError::RequestIdReused)), "{other:?}");
 }
 
 async fn an_edit_ends_the_snooze(db: Db) {

@@ -4,36 +4,24 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 
+use crate::REQUEST_TIMEOUT;
 use crate::slots::Full;
 use crate::status::{refusal, retry_refusal};
-use crate::{MAX_REQUESTS_IN_HAND, MAX_REQUESTS_OF_ONE, REQUEST_TIMEOUT};
-
-/// One text for a missing and a wrong token: which of them it was is nobody's business.
-pub(super) fn unauthenticated() -> Status {
-    refusal(
-        Code::Unauthenticated,
-        "UNAUTHENTICATED",
-        "this call needs the header \"authorization: Bearer TOKEN\" with the token that RegisterUser or RotateToken \
-         answered last",
-    )
-}
 
 pub(super) fn busy(full: Full) -> Status {
     let message = match full {
-        Full::All => format!("the server has {MAX_REQUESTS_IN_HAND} requests in hand; try again in a moment"),
-        Full::OfOne => {
-            format!("{MAX_REQUESTS_OF_ONE} requests of yours are in hand; wait for one of them to end")
-        }
+        Full::All => "the server has as many such requests in hand as it can; try again in a moment",
+        Full::OfOne => "as many requests of yours are in hand as may be; wait for one of them to end",
     };
     retry_refusal(
         Code::ResourceExhausted,
         "SERVER_BUSY",
-        &message,
+        message,
         Duration::from_millis(200),
     )
 }
 
-pub(super) fn too_often(what: &str, wait: Duration) -> Status {
+pub(crate) fn too_often(what: &str, wait: Duration) -> Status {
     // In whole milliseconds, and not too soon.
     let wait = Duration::from_millis(
         u64::try_from(wait.as_millis())
@@ -82,6 +70,15 @@ pub(super) fn operator_only() -> Status {
         Code::PermissionDenied,
         "OPERATOR_ONLY",
         "this call is the operator's; use the token that the server's setting OPERATOR_TOKEN says",
+    )
+}
+
+/// Who has no token has to say at once what they want.
+pub(crate) fn unread() -> Status {
+    refusal(
+        Code::DeadlineExceeded,
+        "REQUEST_UNREAD",
+        "the request did not arrive in time; send it again, whole",
     )
 }
 

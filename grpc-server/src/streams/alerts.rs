@@ -7,7 +7,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::places::Place;
 use super::{Authority, HEARTBEAT, Streams, cursor, gone, spawn};
-use crate::guard::caller_of;
+use crate::guard::holder_of;
 use crate::status::{field_refusal, of_store, rule_not_found};
 use crate::wire::{self, Fields};
 
@@ -24,8 +24,9 @@ pub(crate) async fn watch(
     streams: &Streams,
     request: Request<v1::WatchAlertsRequest>,
 ) -> Result<Response<BoxStream<v1::WatchAlertsResponse>>, Status> {
-    let caller = caller_of(&request)?;
-    let authority = Authority::new(caller, request.metadata(), streams.0.queries.clone());
+    let holder = holder_of(&request)?;
+    let caller = holder.caller;
+    let authority = Authority::new(holder, streams.0.queries.clone());
     let message = request.into_inner();
     let mut fields = Fields::default();
     let after = match message.cursor.as_str() {

@@ -12,14 +12,12 @@ mod quotes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cqrs::domain::{Token, TokenHash};
-use cqrs::{AlertFeed, Caller, Queries, Store};
+use cqrs::{AlertFeed, Holder, Queries, Store};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::BoxStream;
-use tonic::metadata::MetadataMap;
 use tonic::{Code, Response, Status};
 
 pub(crate) use self::alerts::watch as watch_alerts;
@@ -114,21 +112,15 @@ where
 /// The token that a stream was opened with. It may be revoked while the stream is open.
 #[derive(Debug)]
 struct Authority {
-    caller: Caller,
-    token: Option<TokenHash>,
+    holder: Holder,
     queries: Queries,
     looked: Instant,
 }
 
 impl Authority {
-    fn new(caller: Caller, metadata: &MetadataMap, queries: Queries) -> Self {
-        let header = metadata
-            .get("authorization")
-            .and_then(|value| value.to_str().ok());
-        let token = header.and_then(|text| text.split_once(' '));
+    fn new(holder: Holder, queries: Queries) -> Self {
         Self {
-            caller,
-            token: token.map(|(_, token)| Token::presented(token.trim()).hash()),
+            holder,
             queries,
             looked: Instant::now(),
         }
@@ -140,11 +132,11 @@ impl Authority {
             return Ok(());
         }
         self.looked = Instant::now();
-        let Some(token) = &self.token else {
+        let Some(token) = &self.holder.token else {
             return Err(gone());
         };
         match self.queries.authenticate(token).await {
-            Ok(Some(caller)) if caller == self.caller => Ok(()),
+            Ok(Some(caller)) if caller == self.holder.caller => Ok(()),
             Ok(_) => Err(gone()),
             Err(error) => Err(of_store(&error)),
         }

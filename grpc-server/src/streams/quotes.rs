@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::cursor::QuotesCursor;
 use super::places::Place;
 use super::{Authority, HEARTBEAT, Streams, spawn};
-use crate::guard::caller_of;
+use crate::guard::holder_of;
 use crate::status::of_store;
 use crate::wire::{self, Fields};
 
@@ -28,8 +28,9 @@ pub(crate) async fn watch(
     streams: &Streams,
     request: Request<v1::WatchQuotesRequest>,
 ) -> Result<Response<BoxStream<v1::WatchQuotesResponse>>, Status> {
-    let caller = caller_of(&request)?;
-    let authority = Authority::new(caller, request.metadata(), streams.0.queries.clone());
+    let holder = holder_of(&request)?;
+    let caller = holder.caller;
+    let authority = Authority::new(holder, streams.0.queries.clone());
     let message = request.into_inner();
     let mut fields = Fields::default();
     let cursor = match message.cursor.as_str() {
@@ -158,7 +159,7 @@ impl Follower {
     }
 
     async fn tickers_of_rules(&self) -> Result<Vec<Ticker>, Status> {
-        let (queries, caller) = (&self.streams.0.queries, self.authority.caller);
+        let (queries, caller) = (&self.streams.0.queries, self.authority.holder.caller);
         let (mut tickers, mut token) = (Vec::new(), None);
         loop {
             let page = queries.rules(caller, token.as_deref(), 200).await;
@@ -207,7 +208,6 @@ mod tests {
     use cqrs::domain::{Timestamp, UserId};
     use cqrs::{Caller, Store, StoreSettings};
     use tokio_util::sync::CancellationToken;
-    use tonic::metadata::MetadataMap;
 
     use super::*;
 
@@ -242,7 +242,7 @@ mod tests {
             seen: HashMap::new(),
             cursor: QuotesCursor::default(),
             rules_read: Instant::now(),
-            authority: Authority::new(caller, &MetadataMap::new(), store.queries()),
+            authority: Authority::new(caller.into(), store.queries()),
             _place: streams.0.places.take(caller.0).unwrap(),
             streams: streams.clone(),
         };

@@ -88,7 +88,7 @@ async fn a_token_stops_working_when_it_is_replaced_and_when_its_user_goes() {
 
     let rotated = app
         .users()
-        .rotate_token(caller.asks(v1::RotateTokenRequest {}))
+        .rotate_token(caller.asks(v1::RotateTokenRequest::default()))
         .await
         .unwrap()
         .into_inner()
@@ -100,7 +100,7 @@ async fn a_token_stops_working_when_it_is_replaced_and_when_its_user_goes() {
     );
 
     app.users()
-        .delete_user(with_token(v1::DeleteUserRequest {}, &rotated))
+        .delete_user(with_token(v1::DeleteUserRequest::default(), &rotated))
         .await
         .unwrap();
     assert_eq!(refused(get(rotated).await), unauthenticated());

@@ -185,7 +185,7 @@ async fn a_link_names_the_bot_once_a_bot_has_run(database: Database) {
         .set_bot_username("stock_alerts_bot")
         .await
         .unwrap();
-    let request = caller.asks(v1::CreateLinkTokenRequest {});
+    let request = caller.asks(v1::CreateLinkTokenRequest::default());
     let link = app
         .users()
         .create_link_token(request)

@@ -191,6 +191,7 @@ async fn a_rule_is_snoozed_and_shown_so_until_it_is_not(database: Database) {
         let request = v1::SnoozeRuleRequest {
             rule_id: rule.id.clone(),
             snooze: is_set.then_some(v1::Snooze { end }),
+            ..Default::default()
         };
         app.rules().snooze_rule(who.asks(request)).await
     };

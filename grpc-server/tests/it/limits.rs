@@ -11,6 +11,7 @@ use tonic_types::StatusExt as _;
 
 use crate::app::{App, Caller, Database, PATIENCE, no_broker, some_email};
 use crate::refusal::refusal_of;
+use crate::tokens::Withheld;
 
 /// When the refused call may be made again; fails if it was refused for something else.
 fn wait_of(status: &Status, reason: &str) -> Duration {
@@ -255,5 +256,63 @@ async fn open_streams_end_with_the_server_and_say_so() {
         (refusal.code, refusal.reason.as_str()),
         (Code::Unavailable, "STREAM_ENDED")
     );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn who_says_nothing_without_a_token_is_told_so_soon_and_takes_no_users_place() {
+    let database = Database::sqlite();
+    let app = App::start(&database, &no_broker()).await;
+    let caller = app.register().await;
+    let paths = [
+        "/grpc.health.v1.Health/Check",
+        "/stockalert.v1.UserService/RegisterUser",
+    ];
+    let silent: Vec<_> = (0..160)
+        .map(|n| Withheld::begin(&app.channel, paths[n % 2], None))
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    get_user(&app, &caller).await.unwrap();
+    let (mut busy, mut unread) = (0, 0);
+    for call in silent {
+        let status = call.answer().await.unwrap_err();
+        match refusal_of(&status).reason.as_str() {
+            "SERVER_BUSY" => busy += 1,
+            "REQUEST_UNREAD" => unread += 1,
+            other => panic!("{other}: {status:?}"),
+        }
+    }
+    assert!(busy > 0 && unread >= 32, "{busy} {unread}");
+    register(&app, None).await.unwrap();
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn wrong_tokens_are_looked_for_at_a_pace_and_what_is_no_token_never() {
+    let database = Database::sqlite();
+    let app = App::start(&database, &no_broker()).await;
+    let caller = app.register().await;
+    let wrong = |token: String| {
+        let request = crate::app::with_token(v1::GetUserRequest {}, &token);
+        let mut users = app.users();
+        async move { users.get_user(request).await.unwrap_err() }
+    };
+    for _ in 0..300 {
+        let status = wrong("A".repeat(42)).await;
+        assert_eq!(status.code(), Code::Unauthenticated);
+    }
+    let refused = async {
+        for number in 0.. {
+            let status = wrong(format!("{number:A>43}")).await;
+            if status.code() != Code::Unauthenticated {
+                return status;
+            }
+        }
+        unreachable!()
+    };
+    let status = tokio::time::timeout(PATIENCE, refused).await.unwrap();
+    let wait = wait_of(&status, "TOO_MANY_CALLS");
+    tokio::time::sleep(wait).await;
+    get_user(&app, &caller).await.unwrap();
     app.stop().await;
 }

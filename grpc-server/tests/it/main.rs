@@ -76,3 +76,4 @@ mod rules_topic;
 mod streams;
 mod system;
 mod tls;
+mod tokens;

@@ -193,7 +193,7 @@ async fn deliveries_are_listed_for_their_user_alone(database: Database) {
 
 /// Links a chat as the bot does.
 async fn link(database: &Database, app: &App, caller: &Caller, chat: i64) {
-    let request = caller.asks(v1::CreateLinkTokenRequest {});
+    let request = caller.asks(v1::CreateLinkTokenRequest::default());
     let link = app.users().create_link_token(request).await.unwrap().into_inner();
     let token = Token::presented(&link.telegram_link.unwrap().token);
     let commands = database.open().await.commands(cqrs::Limits::default());
@@ -204,7 +204,7 @@ async fn a_test_alert_needs_a_chat(database: Database) {
     let app = App::start(&database, &no_broker()).await;
     let caller = app.register().await;
     let send = async || {
-        let request = caller.asks(v1::SendTestAlertRequest {});
+        let request = caller.asks(v1::SendTestAlertRequest::default());
         app.alerts().send_test_alert(request).await
     };
     let refusal = refused(send().await);
@@ -218,6 +218,19 @@ async fn a_test_alert_needs_a_chat(database: Database) {
         (refusal.code, refusal.reason.as_str()),
         (Code::Unavailable, "LOG_UNAVAILABLE")
     );
+    let pool = sqlx::AnyPool::connect(&database.url).await.unwrap();
+    let suspend = "update users set chat_suspended_at = 1 where id = ?";
+    sqlx::query(suspend)
+        .bind(caller.user.id.clone())
+        .execute(&pool)
+        .await
+        .unwrap();
+    pool.close().await;
+    let refusal = refused(send().await);
+    assert_eq!(
+        (refusal.code, refusal.reason.as_str()),
+        (Code::FailedPrecondition, "CHAT_SUSPENDED")
+    );
     app.stop().await;
 }
 
@@ -225,14 +238,24 @@ async fn a_test_alert_is_answered_once_the_log_has_it(database: Database, kafka:
     let app = App::start(&database, &kafka).await;
     let caller = app.register().await;
     link(&database, &app, &caller, 4_712).await;
-    for _ in 0..2 {
-        let request = caller.asks(v1::SendTestAlertRequest {});
-        let alert = app.alerts().send_test_alert(request).await.unwrap();
-        let alert = alert.into_inner().alert.unwrap();
-        assert_eq!((alert.ticker.as_str(), alert.side()), ("TEST", v1::Side::Above));
-        let list = caller.asks(v1::ListAlertsRequest::default());
-        let listed = app.alerts().list_alerts(list).await.unwrap().into_inner();
-        assert_eq!(listed.alerts, []);
-    }
+    let send = async |request_id: &str| {
+        let request = v1::SendTestAlertRequest {
+            request_id: request_id.to_owned(),
+        };
+        let answer = app.alerts().send_test_alert(caller.asks(request)).await?;
+        Ok::<_, tonic::Status>(answer.into_inner().alert.unwrap())
+    };
+    let alert = send("first").await.unwrap();
+    assert_eq!((alert.ticker.as_str(), alert.side()), ("TEST", v1::Side::Above));
+    let list = caller.asks(v1::ListAlertsRequest::default());
+    let listed = app.alerts().list_alerts(list).await.unwrap().into_inner();
+    assert_eq!(listed.alerts, []);
+    assert_eq!(send("first").await.unwrap(), alert, "a repeat raises no other");
+    let status = send("second").await.unwrap_err();
+    let refusal = crate::refusal::refusal_of(&status);
+    assert_eq!(
+        (refusal.code, refusal.reason.as_str()),
+        (Code::ResourceExhausted, "TOO_MANY_CALLS")
+    );
     app.stop().await;
 }

@@ -162,7 +162,7 @@ async fn a_deleted_users_rules_are_deleted_from_the_topic(database: Database, ka
         user: answer.user.unwrap(),
     };
     app.users()
-        .delete_user(caller.asks(v1::DeleteUserRequest {}))
+        .delete_user(caller.asks(v1::DeleteUserRequest::default()))
         .await
         .unwrap();
     let mut topic = RulesTopic::open(&kafka).await;

@@ -193,7 +193,7 @@ async fn a_stream_ends_with_its_user(database: Database) {
     let mut stream = alerts(&app, &caller, "").await;
     next(&mut stream).await.unwrap();
     app.users()
-        .delete_user(caller.asks(v1::DeleteUserRequest {}))
+        .delete_user(caller.asks(v1::DeleteUserRequest::default()))
         .await
         .unwrap();
     assert_eq!(next(&mut stream).await.unwrap_err().code(), Code::Unauthenticated);

@@ -101,6 +101,10 @@ pub(in crate::bot) fn refused(error: &CommandError, reader: &Reader) -> Option<T
             "It was changed meanwhile. Please look at it again.".to_owned(),
             "È cambiato nel frattempo. Guardalo di nuovo, per favore.".to_owned(),
         ),
+        CommandError::TokenInvalid => (
+            "This token is not valid any more.".to_owned(),
+            "Questo token non è più valido.".to_owned(),
+        ),
         CommandError::RequestIdReused => (
             "This message was taken for a repetition of another one. Please send it again.".to_owned(),
             "Questo messaggio è stato preso per la ripetizione di un altro. Invialo di nuovo, per favore.".to_owned(),
