@@ -45,6 +45,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of all commands")]
 pub(crate) struct GlobalArgs {
     /// URL of the server [default: that of the profile, else http://127.0.0.1:50051]
     #[arg(long, global = true, env = "STOCKALERT_SERVER", value_name = "URL", value_parser = server_url)]
@@ -61,6 +62,15 @@ pub(crate) struct GlobalArgs {
     /// File that keeps server and token [default: stockalert/profile.json in your configuration folder]
     #[arg(long, global = true, env = "STOCKALERT_PROFILE", value_name = "FILE")]
     pub profile: Option<PathBuf>,
+    /// Certificates of those who vouch for an https:// server, PEM [default: the profile's, else the system's]
+    #[arg(long, global = true, env = "STOCKALERT_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Certificate of yours, for a server that asks for one, PEM [default: the profile's]
+    #[arg(long, global = true, env = "STOCKALERT_CERT", value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// The private key of that certificate, PEM, without a passphrase
+    #[arg(long, global = true, env = "STOCKALERT_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
     /// Print JSON: one object or array; `watch` prints one object per line
     #[arg(long, global = true)]
     pub json: bool,
@@ -154,6 +164,9 @@ with --json, an object. A connection that breaks is opened again, and no alert i
         /// New e-mail address
         #[arg(long)]
         email: Option<String>,
+        /// Only if this is still their etag, from `settings --json`
+        #[arg(long)]
+        etag: Option<String>,
         /// Only say what the settings would be
         #[arg(long)]
         dry_run: bool,

@@ -1,3 +1,5 @@
+mod tls;
+
 use std::error::Error as _;
 use std::future::Future;
 use std::time::Duration;
@@ -6,10 +8,11 @@ use proto::v1;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use crate::failure::{Exit, Failure, HOW_TO_AUTHENTICATE, no_answer};
+use crate::failure::{Caller, Exit, Failure, no_answer};
+pub(crate) use tls::TlsFiles;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Sent along with each call, so that the server stops working on it too.
@@ -21,10 +24,11 @@ const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(300), Duration::from_
 
 type Transport = InterceptedService<Channel, CallSettings>;
 
-/// An open connection to one server, on behalf of one user.
+/// An open connection to one server, on behalf of one user or the operator.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     server: String,
+    caller: Caller,
     channel: Channel,
     settings: CallSettings,
 }
@@ -52,19 +56,33 @@ impl Interceptor for CallSettings {
 }
 
 impl Connection {
-    /// Connects to `server`, a URL, as the user that `token` names.
-    pub(crate) async fn open(server: &str, token: Option<&str>) -> Result<Self, Failure> {
-        let authorization = token.map(bearer).transpose()?;
-        let endpoint = endpoint(server)?;
-        let channel = endpoint.connect().await.map_err(|error| {
-            Failure::new(
-                Exit::Unavailable,
-                format!("no server answers at {server}: {}", root_cause(&error)),
+    /// Connects to `server`, a URL, as the user that `token` names, or the operator.
+    pub(crate) async fn open(
+        server: &str,
+        token: Option<&str>,
+        caller: Caller,
+        files: &TlsFiles,
+    ) -> Result<Self, Failure> {
+        let authorization = token.map(|token| bearer(token, caller)).transpose()?;
+        let mut endpoint = endpoint(server)?;
+        if server.starts_with("https://") {
+            endpoint = endpoint
+                .tls_config(files.config()?)
+                .map_err(|error| unusable_files(&root_cause(&error)))?;
+        } else if !files.is_empty() {
+            return Err(Failure::new(
+                Exit::Misuse,
+                format!("--ca, --cert and --key are for TLS, and {server} is without"),
             )
-            .remedy("start one with `stockalert up`, or name another with --server or STOCKALERT_SERVER")
-        })?;
+            .remedy("give the server as https://HOST:PORT, or leave them out"));
+        }
+        let channel = endpoint
+            .connect()
+            .await
+            .map_err(|error| not_connected(server, &root_cause(&error)))?;
         Ok(Self {
             server: server.to_owned(),
+            caller,
             channel,
             settings: CallSettings {
                 authorization,
@@ -124,7 +142,16 @@ impl Connection {
 
     /// Why a call failed, for people.
     pub(crate) fn failure(&self, status: &Status) -> Failure {
-        Failure::from_status(status, &self.server)
+        let mut failure = Failure::from_status(status, &self.server, self.caller);
+        // A server that misses the client's certificate says so after it has accepted the connection, and the client
+        // library does not pass it on.
+        if self.server.starts_with("https://") && failure.exit == Exit::Unavailable {
+            let remedy = failure.remedy.take().unwrap_or_default();
+            failure.remedy = Some(format!(
+                "{remedy}; a server that asks for a certificate needs --cert and --key"
+            ));
+        }
+        failure
     }
 
     /// Sends a command that carries a `request_id`, and sends it again where no answer came: the server carries it out
@@ -146,10 +173,11 @@ impl Connection {
     }
 }
 
-fn bearer(token: &str) -> Result<MetadataValue<Ascii>, Failure> {
+fn bearer(token: &str, caller: Caller) -> Result<MetadataValue<Ascii>, Failure> {
     let mut value = MetadataValue::try_from(format!("Bearer {token}")).map_err(|_| {
         // Not shown: it may be a real token with a typing error.
-        Failure::new(Exit::Denied, "the token has characters that no token has").remedy(HOW_TO_AUTHENTICATE)
+        Failure::new(Exit::Denied, "the token has characters that no token has")
+            .remedy(caller.how_to_authenticate())
     })?;
     value.set_sensitive(true);
     Ok(value)
@@ -177,13 +205,34 @@ pub(crate) fn endpoint(server: &str) -> Result<Endpoint, Failure> {
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .tcp_nodelay(true);
-    if server.starts_with("https://") {
-        let tls = ClientTlsConfig::new().with_native_roots();
-        return endpoint
-            .tls_config(tls)
-            .map_err(|error| misuse(root_cause(&error)));
-    }
     Ok(endpoint)
+}
+
+/// Nobody answered, or not as a server of ours: what to do depends on why.
+fn not_connected(server: &str, cause: &str) -> Failure {
+    let failure = |message: String| Failure::new(Exit::Unavailable, message);
+    // The texts are rustls's.
+    if cause.contains("invalid peer certificate") {
+        return failure(format!("{server} is not trusted: {cause}")).remedy(
+            "name the file of those who vouch for it with --ca or STOCKALERT_CA, and the server as they do",
+        );
+    }
+    if cause.contains("received fatal alert") {
+        return failure(format!("{server} refuses this client: {cause}"))
+            .remedy("give the certificate that it asks for with --cert and --key");
+    }
+    if cause.contains("InvalidContentType") {
+        return failure(format!("{server} does not speak TLS"))
+            .remedy(format!("name it as {}", server.replacen("https:", "http:", 1)));
+    }
+    failure(format!("no server answers at {server}: {cause}"))
+        .remedy("start one with `stockalert up`, or name another with --server or STOCKALERT_SERVER")
+}
+
+fn unusable_files(cause: &str) -> Failure {
+    Failure::new(Exit::Io, format!("the files for TLS can't be used: {cause}")).remedy(
+        "look whether --ca, --cert and --key name whole PEM files, and whether the key is the certificate's",
+    )
 }
 
 /// The innermost reason: "Connection refused" instead of "transport error".

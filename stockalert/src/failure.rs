@@ -1,4 +1,5 @@
 use std::io;
+use std::time::Duration;
 
 use serde::Serialize;
 use tonic::{Code, Status};
@@ -89,25 +90,31 @@ impl Failure {
         failure
     }
 
-    /// What the server answered, or why there was no answer.
-    pub(crate) fn from_status(status: &Status, server: &str) -> Self {
+    /// What the server answered to this caller, or why there was no answer.
+    pub(crate) fn from_status(status: &Status, server: &str, caller: Caller) -> Self {
         let (exit, message, remedy) = match status.code() {
             Code::Unauthenticated | Code::PermissionDenied => (
                 Exit::Denied,
                 status.message().to_owned(),
-                Some(HOW_TO_AUTHENTICATE.to_owned()),
+                Some(caller.how_to_authenticate().to_owned()),
             ),
             Code::NotFound => (Exit::NotFound, status.message().to_owned(), None),
             Code::Aborted => (
                 Exit::Refused,
                 status.message().to_owned(),
-                Some("somebody changed it meanwhile: look at it again, and decide anew".to_owned()),
+                Some("`rule show ID --json` and `settings --json` say its present etag".to_owned()),
             ),
-            Code::InvalidArgument
-            | Code::OutOfRange
-            | Code::FailedPrecondition
-            | Code::AlreadyExists
-            | Code::ResourceExhausted => (Exit::Refused, status.message().to_owned(), None),
+            Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition | Code::AlreadyExists => {
+                (Exit::Refused, status.message().to_owned(), None)
+            }
+            Code::ResourceExhausted => (
+                Exit::Refused,
+                status.message().to_owned(),
+                // A server may say it in its message already.
+                retry_delay(status)
+                    .filter(|_| !status.message().contains("try again"))
+                    .map(|delay| format!("try again in {} s", delay.as_secs().max(1))),
+            ),
             Code::Unimplemented => (
                 Exit::Internal,
                 format!("the server at {server} does not know this call"),
@@ -137,6 +144,16 @@ impl Failure {
             ),
         };
         let details = status.get_error_details();
+        let reason = details.error_info().map(|info| info.reason.clone());
+        let (message, remedy) = match reason.as_deref() {
+            // The server speaks of calls and headers, to programs.
+            Some("UNAUTHENTICATED") => (format!("the server at {server} does not take this token"), remedy),
+            Some("NO_CHAT") => (
+                "no Telegram chat is connected, so no message can be sent".to_owned(),
+                Some("connect one with `stockalert link` first".to_owned()),
+            ),
+            _ => (message, remedy),
+        };
         let violations = details
             .bad_request()
             .map(|bad| &bad.field_violations[..])
@@ -152,7 +169,7 @@ impl Failure {
             message,
             remedy,
             violations,
-            reason: details.error_info().map(|info| info.reason.clone()),
+            reason,
             silent: false,
         }
     }
@@ -191,8 +208,32 @@ impl Failure {
     }
 }
 
-pub(crate) const HOW_TO_AUTHENTICATE: &str =
-    "register with `stockalert register EMAIL`, or give your token with --token or STOCKALERT_TOKEN";
+/// On whose behalf a command calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    User,
+    Operator,
+}
+
+impl Caller {
+    /// What to do where the server does not take the token.
+    pub(crate) const fn how_to_authenticate(self) -> &'static str {
+        match self {
+            Self::User => {
+                "give your newest token with --token or STOCKALERT_TOKEN, or register with `stockalert register EMAIL`"
+            }
+            Self::Operator => {
+                "give the token that the server was started with (its OPERATOR_TOKEN), by --operator-token-file or \
+                 STOCKALERT_OPERATOR_TOKEN"
+            }
+        }
+    }
+}
+
+/// How long the server wants its caller to wait, where it says so.
+pub(crate) fn retry_delay(status: &Status) -> Option<Duration> {
+    status.get_error_details().retry_info()?.retry_delay
+}
 
 /// Whether the request may or may not have been carried out: the connection broke, or the time was up.
 pub(crate) fn no_answer(status: &Status) -> bool {

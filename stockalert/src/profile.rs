@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy as _;
 use serde::{Deserialize, Serialize};
 
+use crate::connection::TlsFiles;
 use crate::failure::{Exit, Failure};
 
 /// Where a registration is kept, so that further commands need no token: one file, readable by its owner alone.
@@ -20,6 +21,9 @@ pub(crate) struct Profile {
     pub server: String,
     /// API token.
     pub token: String,
+    /// For an `https://` server, where its own were named.
+    #[serde(flatten)]
+    pub tls: TlsFiles,
 }
 
 impl std::fmt::Debug for Profile {
@@ -75,11 +79,11 @@ impl ProfileFile {
             if let Some(folder) = folder {
                 fs::create_dir_all(folder)?;
             }
-            let mut name = self.path.file_name().unwrap_or_default().to_owned();
-            name.push(format!(".{}.new", std::process::id()));
-            let new = self.path.with_file_name(name);
+            let new = self.new_file();
+            // What a crash left would keep its permissions.
+            let _ = fs::remove_file(&new);
             let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(true);
+            options.write(true).create_new(true);
             #[cfg(unix)]
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
             let mut file = options.open(&new)?;
@@ -88,7 +92,17 @@ impl ProfileFile {
             file.sync_all()?;
             fs::rename(&new, &self.path)
         };
-        write().map_err(|error| self.failure("written", &error))
+        write().map_err(|error| {
+            let _ = fs::remove_file(self.new_file());
+            self.failure("written", &error)
+        })
+    }
+
+    /// Beside the file, and this process's own.
+    fn new_file(&self) -> PathBuf {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        self.path.with_file_name(name)
     }
 
     pub(crate) fn delete(&self) -> Result<(), Failure> {
@@ -116,10 +130,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = ProfileFile::locate(Some(folder.path().join("deep/profile.json"))).unwrap();
         assert!(file.read().unwrap().is_none());
+        #[cfg(unix)]
+        {
+            // Somebody made it themselves, for everybody to read.
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::create_dir_all(file.path().parent().unwrap()).unwrap();
+            for left in [file.path().to_owned(), file.new_file()] {
+                fs::write(&left, "{}").unwrap();
+                fs::set_permissions(&left, fs::Permissions::from_mode(0o644)).unwrap();
+            }
+        }
         for token in ["first", "second"] {
             file.write(&Profile {
                 server: "http://h:1".into(),
                 token: token.into(),
+                tls: TlsFiles::default(),
             })
             .unwrap();
             assert_eq!(file.read().unwrap().unwrap().token, token);

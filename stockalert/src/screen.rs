@@ -14,6 +14,8 @@ pub(crate) struct Screen {
     /// Columns of the terminal; none: not a terminal, lines are as long as they are.
     pub width: Option<usize>,
     pub colour: bool,
+    /// The cursor can be moved: a picture can be drawn over the one before.
+    pub can_draw: bool,
     pub zone: TimeZone,
 }
 
@@ -34,12 +36,14 @@ impl Screen {
         let terminal = io::stdout().is_terminal();
         let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let width = terminal
+            .then(terminal_size::terminal_size)
+            .flatten()
+            .map(|(terminal_size::Width(width), _)| usize::from(width));
         Self {
             json,
-            width: terminal
-                .then(terminal_size::terminal_size)
-                .flatten()
-                .map(|(terminal_size::Width(width), _)| usize::from(width)),
+            width,
+            can_draw: width.is_some() && set("TERM") && !dumb,
             colour: terminal && !json && !dumb && !set("NO_COLOR"),
             zone: TimeZone::system(),
         }

@@ -5,10 +5,12 @@ use crate::screen::{Style, paint, printable};
 const GAP: &str = "  ";
 /// A wrapped column narrower than this is no longer readable.
 const NARROWEST: usize = 16;
+/// Of a last column that is below the others.
+const INDENT: &str = "    ";
 
-/// Rows under a header. Columns without content are left out, the last column wraps, and where the others alone are
-/// wider than the terminal, each row becomes a block of `NAME value` lines: ids can be copied, and nothing is cut but
-/// what its column says may be.
+/// Rows under a header. Columns without content are left out. The last column wraps, or goes to lines of its own below the
+/// others where it has too little room; where these alone are wider than the terminal, each row becomes a block of
+/// `NAME value` lines. Ids can be copied, and nothing is cut but what its column says may be.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     columns: Vec<Column>,
@@ -66,6 +68,16 @@ impl Table {
         self.rows.push(cells.into());
     }
 
+    /// Whether each row has a line of its own, with some room for its last column.
+    pub(crate) fn fits(&self, width: usize) -> bool {
+        let shown = |i: &usize| self.rows.iter().any(|row| !row[*i].text.is_empty());
+        let shown: Vec<usize> = (0..self.columns.len()).filter(shown).collect();
+        shown.split_last().is_none_or(|(&last, others)| {
+            let taken: usize = others.iter().map(|&i| self.width(i) + GAP.len()).sum();
+            taken + self.width(last).min(NARROWEST) <= width
+        })
+    }
+
     pub(crate) fn render(&self, width: Option<usize>, colour: bool) -> String {
         let shown: Vec<usize> = (0..self.columns.len())
             .filter(|&i| self.rows.iter().any(|row| !row[i].text.is_empty()))
@@ -79,21 +91,20 @@ impl Table {
                 let cut = self.columns[last].cut;
                 let unbreakable = !cut && self.rows.iter().any(|row| unbreakable(&row[last].text));
                 if unbreakable || taken + NARROWEST > width {
-                    return self.render_blocks(&shown, colour);
+                    return if taken > 0 && taken - GAP.len() <= width {
+                        self.render_with_last_below(others, last, width, colour)
+                    } else {
+                        self.render_blocks(&shown, width, colour)
+                    };
                 }
                 width - taken
             }
             _ => self.width(last),
         };
         let mut out = String::new();
-        let header = |i: usize| Cell::styled(self.columns[i].name, Style::Strong);
-        let header: Vec<Cell> = (0..self.columns.len()).map(header).collect();
+        let header = self.header();
         for row in std::iter::once(&header).chain(&self.rows) {
-            let mut line = String::new();
-            for &i in others {
-                line.push_str(&self.padded(i, &row[i], self.width(i), colour));
-                line.push_str(GAP);
-            }
+            let mut line = self.line(others, row, colour);
             let parts = if self.columns[last].cut {
                 vec![cut(&row[last].text, last_width)]
             } else {
@@ -115,7 +126,43 @@ impl Table {
         out
     }
 
-    fn render_blocks(&self, shown: &[usize], colour: bool) -> String {
+    /// The last column's texts are below the rows that they are of.
+    fn render_with_last_below(&self, others: &[usize], last: usize, width: usize, colour: bool) -> String {
+        let mut out = String::new();
+        let header = self.header();
+        for row in std::iter::once(&header).chain(&self.rows) {
+            out.push_str(self.line(others, row, colour).trim_end());
+            out.push('\n');
+            let Cell { text, style } = &row[last];
+            let room = width.saturating_sub(INDENT.len()).max(1);
+            let parts = match (text.is_empty(), self.columns[last].cut || unbreakable(text)) {
+                (true, _) => Vec::new(),
+                (false, true) if self.columns[last].cut => vec![cut(text, room)],
+                (false, true) => vec![text.clone()],
+                (false, false) => wrap(text, room),
+            };
+            for part in parts {
+                out.push_str(&format!("{INDENT}{}\n", paint(&part, *style, colour)));
+            }
+        }
+        out
+    }
+
+    fn header(&self) -> Vec<Cell> {
+        let names = self.columns.iter().map(|column| column.name);
+        names.map(|name| Cell::styled(name, Style::Strong)).collect()
+    }
+
+    fn line(&self, columns: &[usize], row: &[Cell], colour: bool) -> String {
+        let mut line = String::new();
+        for &i in columns {
+            line.push_str(&self.padded(i, &row[i], self.width(i), colour));
+            line.push_str(GAP);
+        }
+        line
+    }
+
+    fn render_blocks(&self, shown: &[usize], width: usize, colour: bool) -> String {
         let names = shown
             .iter()
             .map(|&i| self.columns[i].name.width())
@@ -127,7 +174,15 @@ impl Table {
                 .map(|&i| {
                     let name = self.columns[i].name;
                     let pad = " ".repeat(names - name.width());
-                    let value = paint(&row[i].text, row[i].style, colour);
+                    let room = width.saturating_sub(names + GAP.len());
+                    let Cell { text, style } = &row[i];
+                    let parts = if unbreakable(text) || room < NARROWEST {
+                        vec![text.clone()]
+                    } else {
+                        wrap(text, room)
+                    };
+                    let parts: Vec<_> = parts.iter().map(|part| paint(part, *style, colour)).collect();
+                    let value = parts.join(&format!("\n{}", " ".repeat(names + GAP.len())));
                     format!("{}{pad}{GAP}{value}\n", paint(name, Style::Strong, colour))
                 })
                 .collect()
@@ -260,8 +315,30 @@ mod tests {
     }
 
     #[test]
+    fn a_last_column_without_room_goes_below_the_others() {
+        let text = rules().render(Some(40), false);
+        assert!(text.lines().all(|line| line.width() <= 40), "{text}");
+        insta::assert_snapshot!(text, @r"
+        ID        TICKER  LOW     HIGH
+            NOTE
+        0198c1de  AAPL    170    200.5
+        0198c1df  BRK-B        1200.25
+            sell half if the quarterly report
+            disappoints 株価
+        ");
+        let mut ids = Table::new(["TIME", "RULE"]);
+        ids.row(["12:00:00".into(), "0198c1de-7d1c-7c3a-9d57-000000000001".into()]);
+        insta::assert_snapshot!(ids.render(Some(30), false), @r"
+        TIME
+            RULE
+        12:00:00
+            0198c1de-7d1c-7c3a-9d57-000000000001
+        ");
+    }
+
+    #[test]
     fn rows_become_blocks_where_the_terminal_is_too_narrow() {
-        insta::assert_snapshot!(rules().render(Some(40), false), @r"
+        insta::assert_snapshot!(rules().render(Some(28), false), @r"
         ID      0198c1de
         TICKER  AAPL
         LOW     170
@@ -270,7 +347,9 @@ mod tests {
         ID      0198c1df
         TICKER  BRK-B
         HIGH    1200.25
-        NOTE    sell half if the quarterly report disappoints 株価
+        NOTE    sell half if the
+                quarterly report
+                disappoints 株価
         ");
     }
 

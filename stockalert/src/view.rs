@@ -7,9 +7,9 @@ mod preview;
 mod system;
 
 use proto::v1;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::screen::Style;
+use crate::screen::{Screen, Style};
 
 pub(crate) use admin::{Lag, Republished, UserSummary};
 pub(crate) use history::{Candle, Delivery, TickerSummary};
@@ -23,6 +23,7 @@ pub(crate) struct User {
     pub telegram_linked: bool,
     pub reminder_interval_seconds: Option<i64>,
     pub create_time: Option<jiff::Timestamp>,
+    pub etag: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,6 +36,8 @@ pub(crate) struct TelegramLink {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Rule {
+    /// Null: a dry run's.
+    #[serde(serialize_with = "null_if_empty")]
     pub id: String,
     pub ticker: String,
     pub low: Option<String>,
@@ -47,11 +50,57 @@ pub(crate) struct Rule {
     pub update_time: Option<jiff::Timestamp>,
     /// Not null: the rule is on hold.
     pub hold: Option<Restating>,
+    #[serde(serialize_with = "null_if_empty")]
     pub etag: String,
+    pub state: RuleState,
     /// Not null: its messages are held back.
     pub snooze: Option<Snooze>,
     /// Not null: the price is out of range.
     pub episode: Option<Episode>,
+}
+
+/// Whether a rule is evaluated, as the server says: its clock counts, not this machine's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RuleState {
+    Active,
+    Paused,
+    OnHold,
+    Expired,
+    /// A state that this version of the program does not know.
+    Unknown,
+}
+
+impl RuleState {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::OnHold => "on hold",
+            Self::Expired => "expired",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub(crate) const fn style(self) -> Style {
+        match self {
+            Self::Active => Style::Green,
+            Self::OnHold => Style::Red,
+            Self::Paused | Self::Expired | Self::Unknown => Style::Faint,
+        }
+    }
+}
+
+impl From<v1::rule::State> for RuleState {
+    fn from(state: v1::rule::State) -> Self {
+        match state {
+            v1::rule::State::Active => Self::Active,
+            v1::rule::State::Paused => Self::Paused,
+            v1::rule::State::OnHold => Self::OnHold,
+            v1::rule::State::Expired => Self::Expired,
+            v1::rule::State::Unspecified => Self::Unknown,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +108,16 @@ pub(crate) struct Snooze {
     /// Null: until the price is back.
     pub until_time: Option<jiff::Timestamp>,
     pub until_back: bool,
+}
+
+impl Snooze {
+    /// Its end, for people.
+    pub(crate) fn text(&self, screen: &Screen) -> String {
+        match self.until_time {
+            Some(time) => format!("until {}", screen.time(time)),
+            None => "until back".to_owned(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -99,6 +158,7 @@ pub(crate) struct Alert {
     pub quote_time: Option<jiff::Timestamp>,
     pub raise_time: Option<jiff::Timestamp>,
     pub already_outside: bool,
+    pub currency: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -185,6 +245,10 @@ fn time(timestamp: Option<prost_types::Timestamp>) -> Option<jiff::Timestamp> {
     jiff::Timestamp::new(timestamp.seconds, timestamp.nanos).ok()
 }
 
+fn null_if_empty<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    Some(text).filter(|text| !text.is_empty()).serialize(serializer)
+}
+
 fn not_empty(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
@@ -197,6 +261,7 @@ impl From<v1::User> for User {
             telegram_linked: user.telegram_linked,
             reminder_interval_seconds: user.reminder_interval_seconds,
             create_time: time(user.create_time),
+            etag: user.etag,
         }
     }
 }
@@ -214,6 +279,7 @@ impl From<v1::TelegramLink> for TelegramLink {
 impl From<v1::Rule> for Rule {
     fn from(rule: v1::Rule) -> Self {
         Self {
+            state: rule.state().into(),
             id: rule.id,
             ticker: rule.ticker,
             low: rule.low,
@@ -296,6 +362,7 @@ impl From<v1::Alert> for Alert {
             quote_time: time(alert.quote_time),
             raise_time: time(alert.raise_time),
             already_outside: alert.already_outside,
+            currency: not_empty(alert.currency),
         }
     }
 }

@@ -30,7 +30,7 @@ Your account:
   user          Delete your account
 
 For operators, with the operator token:
-  admin         List users, see what waits, publish all rules again, revoke a token
+  admin         List users, see what waits, publish rules again, revoke a token
 
 For operators, with Kafka and not the server:
   dead-letters  List, show and replay records that the services could not handle

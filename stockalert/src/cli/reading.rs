@@ -36,9 +36,9 @@ pub(crate) struct CandlesArgs {
     /// How long each part is, 1s to 1d
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
     pub interval: Duration,
-    /// From which time on: a time (RFC 3339) or how long ago
-    #[arg(long, value_name = "WHEN", default_value = "1d", value_parser = past)]
-    pub since: Timestamp,
+    /// From which time on: a time (RFC 3339) or how long ago [default: 24 parts ago]
+    #[arg(long, value_name = "WHEN", value_parser = past)]
+    pub since: Option<Timestamp>,
     /// Until which time [default: now]
     #[arg(long, value_name = "WHEN", value_parser = past)]
     pub until: Option<Timestamp>,

@@ -64,7 +64,7 @@ async fn lag(session: &Session) -> Result<(), Failure> {
         .into();
     session.screen.result(&lag, || {
         let screen = &session.screen;
-        let mut table = Table::new(["WAITS FOR", "IN", ">COUNT", "SINCE"]);
+        let mut table = Table::new(["WAITS FOR", "IN", ">COUNT", "SINCE", "NOTE"]);
         for group in &lag.groups {
             let note = match group.uncommitted_partition_count {
                 0 => String::new(),
@@ -74,6 +74,7 @@ async fn lag(session: &Session) -> Result<(), Failure> {
                 Cell::from(&group.group),
                 group.topic.as_str().into(),
                 group.record_count.to_string().into(),
+                "".into(),
                 note.into(),
             ]);
         }
@@ -83,12 +84,14 @@ async fn lag(session: &Session) -> Result<(), Failure> {
             "the outbox".into(),
             lag.outbox_count.to_string().into(),
             since(lag.outbox_oldest_time).into(),
+            "".into(),
         ]);
         table.row([
             "Telegram".into(),
             "due messages".into(),
             lag.due_delivery_count.to_string().into(),
             since(lag.due_delivery_oldest_time).into(),
+            "".into(),
         ]);
         screen.render(&table)
     })

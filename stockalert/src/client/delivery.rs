@@ -79,7 +79,7 @@ pub(super) async fn test(session: &Session) -> Result<(), Failure> {
     let connection = session.connect().await?;
     let answer = connection
         .alerts()
-        .send_test_alert(v1::SendTestAlertRequest {})
+        .send_test_alert(v1::SendTestAlertRequest::default())
         .await;
     let answer = answer.map_err(|status| connection.failure(&status))?.into_inner();
     let alert: view::Alert = required(answer.alert, "alert")?.into();

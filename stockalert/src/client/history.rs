@@ -9,6 +9,9 @@ use crate::screen::Style;
 use crate::table::{Cell, Table};
 use crate::view;
 
+/// Candles where nobody says since when: a day of hours.
+const DEFAULT_PARTS: u32 = 24;
+
 pub(super) async fn quotes(session: &Session, args: QuotesArgs) -> Result<(), Failure> {
     let connection = session.connect().await?;
     let mut request = v1::ListQuotesRequest {
@@ -51,14 +54,17 @@ pub(super) async fn quotes(session: &Session, args: QuotesArgs) -> Result<(), Fa
 }
 
 pub(super) async fn candles(session: &Session, args: CandlesArgs) -> Result<(), Failure> {
+    let until = args.until.unwrap_or_else(Timestamp::now);
+    let since = args.since;
+    let since = since.unwrap_or_else(|| until.minus(args.interval.saturating_mul(DEFAULT_PARTS)));
     let interval = prost_types::Duration::try_from(args.interval)
         .map_err(|error| Failure::new(Exit::Misuse, format!("the interval is too long: {error}")))?;
     let connection = session.connect().await?;
     let request = v1::ListCandlesRequest {
         ticker: args.ticker,
         interval: Some(interval),
-        start_time: Some(wire_time(args.since)),
-        end_time: args.until.or_else(|| Some(Timestamp::now())).map(wire_time),
+        start_time: Some(wire_time(since)),
+        end_time: Some(wire_time(until)),
     };
     let answer = connection.quotes().list_candles(request).await;
     let answer = answer.map_err(|status| connection.failure(&status))?.into_inner();

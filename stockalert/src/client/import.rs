@@ -3,7 +3,7 @@ use std::path::Path;
 
 use proto::v1;
 
-use super::{Session, request_id};
+use super::{Session, dry_run_note, request_id};
 use crate::failure::{Exit, Failure};
 use crate::screen::Style;
 use crate::table::{Cell, Table};
@@ -28,34 +28,69 @@ pub(super) async fn run(session: &Session, file: &Path, dry_run: bool) -> Result
         let (mut rules, request) = (connection.rules(), request.clone());
         async move { rules.batch_create_rules(request).await }
     });
-    let results: Vec<view::BatchResult> = answer.await?.results.into_iter().map(Into::into).collect();
-    session
-        .screen
-        .result(&results, || table(session, &lines, &results))?;
-    let refused = results.iter().filter(|result| result.error.is_some()).count();
-    if refused == 0 {
-        return Ok(());
+    let mut results: Vec<view::BatchResult> = answer.await?.results.into_iter().map(Into::into).collect();
+    if dry_run {
+        for rule in results.iter_mut().filter_map(|result| result.rule.as_mut()) {
+            // They belong to no rule.
+            rule.id.clear();
+            rule.etag.clear();
+        }
     }
-    let added = results.len() - refused;
-    Err(Failure::new(
-        Exit::Refused,
-        format!("{refused} lines were refused, and {added} rules added"),
-    )
-    .remedy("correct these lines and import them alone"))
+    session.screen.result(&results, || {
+        table(session, &lines, &results, dry_run) + dry_run_note(dry_run)
+    })?;
+    match results.iter().filter(|result| result.error.is_some()).count() {
+        0 => Ok(()),
+        refused => Err(some_refused(refused, results.len() - refused, dry_run)),
+    }
+}
+
+fn some_refused(refused: usize, others: usize, dry_run: bool) -> Failure {
+    let count = |count: usize, thing: &str| match count {
+        1 => format!("1 {thing}"),
+        _ => format!("{count} {thing}s"),
+    };
+    let (refused, others) = (count(refused, "line"), count(others, "rule"));
+    if dry_run {
+        Failure::new(
+            Exit::Refused,
+            format!("{refused} would be refused, and {others} added"),
+        )
+        .remedy("correct what is refused before you import the file")
+    } else {
+        Failure::new(Exit::Refused, format!("refused {refused}, and added {others}"))
+            .remedy("correct what was refused and import it alone")
+    }
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
-    let failure = |error: std::io::Error| {
+    let failure = |error: &dyn std::fmt::Display| {
         Failure::new(Exit::Io, format!("{} could not be read: {error}", file.display()))
     };
-    let mut text = String::new();
+    let mut bytes = Vec::new();
+    // One byte more than there may be tells that a file is too long.
     let read = if file == Path::new("-") {
-        std::io::stdin().take(MOST_BYTES).read_to_string(&mut text)
+        std::io::stdin().take(MOST_BYTES + 1).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(file).and_then(|file| file.take(MOST_BYTES).read_to_string(&mut text))
+        std::fs::File::open(file).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes))
     };
-    read.map_err(failure)?;
-    Ok(text)
+    read.map_err(|error| failure(&error))?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MOST_BYTES) {
+        let limit = MOST_BYTES / (1024 * 1024);
+        return Err(Failure::new(
+            Exit::Misuse,
+            format!(
+                "{} is longer than {limit} MiB, the most that is imported at once",
+                file.display()
+            ),
+        )
+        .remedy(format!(
+            "split it into files of at most {MOST} lines, and import one after the other"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|_| {
+        failure(&"it is not UTF-8 text").remedy("write it as UTF-8 (CSV UTF-8, in a spreadsheet)")
+    })
 }
 
 /// The rules with the numbers of their lines. Empty lines and those that begin with # say nothing.
@@ -90,10 +125,16 @@ fn parse(text: &str) -> Result<Vec<(usize, v1::NewRule)>, Failure> {
     }
 }
 
-fn table(session: &Session, lines: &[(usize, v1::NewRule)], results: &[view::BatchResult]) -> String {
+fn table(
+    session: &Session,
+    lines: &[(usize, v1::NewRule)],
+    results: &[view::BatchResult],
+    dry_run: bool,
+) -> String {
     let mut table = Table::new([">LINE", "TICKER", "OUTCOME", "RULE OR REASON"]);
     for ((number, line), result) in lines.iter().zip(results) {
         let (outcome, style, more) = match (&result.rule, &result.error) {
+            (Some(_), _) if dry_run => ("would be added", Style::Green, String::new()),
             (Some(rule), _) => ("added", Style::Green, rule.id.clone()),
             (None, Some(error)) => ("refused", Style::Red, reason(error)),
             (None, None) => ("not known", Style::Plain, String::new()),

@@ -5,6 +5,7 @@ mod alert;
 mod delivery;
 mod history;
 mod import;
+mod operator;
 mod preview;
 mod quote;
 mod rule;
@@ -15,8 +16,8 @@ mod watch;
 use proto::v1;
 
 use crate::cli::{AdminArgs, ClientCommand, GlobalArgs, RuleCommand, TokenCommand, UserCommand};
-use crate::connection::Connection;
-use crate::failure::{Exit, Failure, HOW_TO_AUTHENTICATE};
+use crate::connection::{Connection, TlsFiles};
+use crate::failure::{Caller, Exit, Failure};
 use crate::profile::{Profile, ProfileFile};
 use crate::screen::Screen;
 
@@ -29,6 +30,8 @@ struct Session {
     token: Option<String>,
     /// The token is the profile's: a new one has to be kept there.
     token_from_profile: bool,
+    caller: Caller,
+    tls: TlsFiles,
     profile: ProfileFile,
     screen: Screen,
 }
@@ -41,8 +44,17 @@ pub(crate) async fn run(command: ClientCommand, global: GlobalArgs) -> Result<()
         ClientCommand::Settings {
             reminders,
             email,
+            etag,
             dry_run,
-        } => user::settings(&session, reminders, email, dry_run).await,
+        } => {
+            let change = user::Change {
+                reminders,
+                email,
+                etag,
+                dry_run,
+            };
+            user::settings(&session, change).await
+        }
         ClientCommand::Link => user::link(&session).await,
         ClientCommand::Token(TokenCommand::Rotate) => user::rotate_token(&session).await,
         ClientCommand::Token(TokenCommand::Revoke { yes: _ }) => user::revoke_token(&session).await,
@@ -107,15 +119,12 @@ async fn on_rules(session: &Session, command: RuleCommand) -> Result<(), Failure
 
 /// Runs an operator's command.
 pub(crate) async fn admin(args: AdminArgs, global: GlobalArgs) -> Result<(), Failure> {
-    let Some(token) = args.operator_token.filter(|token| !token.is_empty()) else {
-        return Err(Failure::new(Exit::Denied, "there is no operator token").remedy(
-            "give the one that the server was started with, by STOCKALERT_OPERATOR_TOKEN or --operator-token",
-        ));
-    };
+    let token = operator::token(args.operator_token_file.as_deref())?;
     // A user's token is of no use here and is not sent.
     let mut session = Session::new(global)?;
     session.token = Some(token);
     session.token_from_profile = false;
+    session.caller = Caller::Operator;
     admin::run(&session, args.command).await
 }
 
@@ -124,9 +133,10 @@ impl Session {
         let profile = ProfileFile::locate(global.profile)?;
         let named = |text: Option<String>| text.filter(|text| !text.is_empty());
         let (server, token) = (named(global.server), named(global.token));
+        let named_tls = TlsFiles::named(global.ca, global.cert, global.key)?;
         // An explicit server and token need no profile, not even a readable one.
         let saved = if server.is_some() && token.is_some() {
-            None
+            profile.read().unwrap_or_default()
         } else {
             profile.read()?
         };
@@ -135,15 +145,19 @@ impl Session {
             (None, Some(saved)) => saved.server.clone(),
             (None, None) => DEFAULT_SERVER.to_owned(),
         };
-        let saved_token = saved
+        // What belongs to one server is of no use for another.
+        let (saved_token, saved_tls) = saved
             .filter(|saved| saved.server == server)
-            .map(|saved| saved.token);
+            .map(|saved| (saved.token, saved.tls))
+            .unzip();
         let token_from_profile = token.is_none() && saved_token.is_some();
         let token = token.or(saved_token);
         Ok(Self {
             server,
             token,
             token_from_profile,
+            caller: Caller::User,
+            tls: named_tls.or(saved_tls.unwrap_or_default()),
             profile,
             screen: Screen::detect(global.json),
         })
@@ -151,7 +165,7 @@ impl Session {
 
     /// A connection that may lack a token.
     async fn connect_as_anyone(&self) -> Result<Connection, Failure> {
-        Connection::open(&self.server, self.token.as_deref()).await
+        Connection::open(&self.server, self.token.as_deref(), self.caller, &self.tls).await
     }
 
     /// A connection as a user.
@@ -159,7 +173,7 @@ impl Session {
         if self.token.is_none() {
             return Err(
                 Failure::new(Exit::Denied, format!("there is no token for {}", self.server))
-                    .remedy(HOW_TO_AUTHENTICATE),
+                    .remedy(self.caller.how_to_authenticate()),
             );
         }
         self.connect_as_anyone().await
@@ -169,6 +183,7 @@ impl Session {
         self.profile.write(&Profile {
             server: self.server.clone(),
             token: token.to_owned(),
+            tls: self.tls.clone(),
         })
     }
 }
@@ -176,6 +191,15 @@ impl Session {
 /// A server that answers without the thing asked for is not ours.
 fn required<T>(part: Option<T>, name: &str) -> Result<T, Failure> {
     part.ok_or_else(|| Failure::new(Exit::Internal, format!("the server's answer has no {name}")))
+}
+
+/// What is said below an answer that only shows what would be.
+const fn dry_run_note(dry_run: bool) -> &'static str {
+    if dry_run {
+        "\nThis was a dry run: nothing was changed.\n"
+    } else {
+        ""
+    }
 }
 
 fn request_id() -> String {

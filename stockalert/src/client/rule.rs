@@ -1,7 +1,7 @@
 use cqrs::domain::Timestamp;
 use proto::v1;
 
-use super::{Session, request_id, required};
+use super::{Session, dry_run_note, request_id, required};
 use crate::cli::{RuleEditArgs, RuleListArgs, RuleState, SnoozeEnd};
 use crate::connection::Connection;
 use crate::failure::{Exit, Failure};
@@ -23,17 +23,24 @@ pub(super) async fn add(session: &Session, rule: v1::NewRule, dry_run: bool) -> 
         let (mut rules, request) = (connection.rules(), request.clone());
         async move { rules.create_rule(request).await }
     });
-    show(session, answer.await?.rule)
+    let mut rule = answer.await?.rule;
+    if let Some(rule) = rule.as_mut().filter(|_| dry_run) {
+        // They belong to no rule.
+        rule.id.clear();
+        rule.etag.clear();
+    }
+    show(session, rule, dry_run)
 }
 
 pub(super) async fn edit(session: &Session, args: RuleEditArgs) -> Result<(), Failure> {
+    let dry_run = args.dry_run;
     let request = edit_request(args)?;
     let connection = session.connect().await?;
     let answer = connection.idempotent(|| {
         let (mut rules, request) = (connection.rules(), request.clone());
         async move { rules.update_rule(request).await }
     });
-    show(session, answer.await?.rule)
+    show(session, answer.await?.rule, dry_run)
 }
 
 /// The mask names what was given; a field that is named and absent is cleared.
@@ -106,6 +113,7 @@ pub(super) async fn get(session: &Session, rule_id: String) -> Result<(), Failur
             .map_err(|status| connection.failure(&status))?
             .into_inner()
             .rule,
+        false,
     )
 }
 
@@ -115,9 +123,14 @@ pub(super) async fn snooze(session: &Session, rule_id: String, until: SnoozeEnd)
         SnoozeEnd::Back => Some(v1::snooze::End::UntilBack(true)),
         SnoozeEnd::Off => None,
     };
+    #[allow(
+        clippy::needless_update,
+        reason = "a field that is new in the API changes nothing here"
+    )]
     let request = v1::SnoozeRuleRequest {
         rule_id,
         snooze: end.map(|end| v1::Snooze { end: Some(end) }),
+        ..Default::default()
     };
     let connection = session.connect().await?;
     let answer = connection.rules().snooze_rule(request).await;
@@ -127,6 +140,7 @@ pub(super) async fn snooze(session: &Session, rule_id: String, until: SnoozeEnd)
             .map_err(|status| connection.failure(&status))?
             .into_inner()
             .rule,
+        false,
     )
 }
 
@@ -181,11 +195,11 @@ pub(super) async fn all(
     }
 }
 
-fn show(session: &Session, rule: Option<v1::Rule>) -> Result<(), Failure> {
+fn show(session: &Session, rule: Option<v1::Rule>, dry_run: bool) -> Result<(), Failure> {
     let rule: view::Rule = required(rule, "rule")?.into();
-    session
-        .screen
-        .result(&rule, || table(session, std::slice::from_ref(&rule)))
+    session.screen.result(&rule, || {
+        table(session, std::slice::from_ref(&rule)) + dry_run_note(dry_run)
+    })
 }
 
 pub(super) fn table(session: &Session, rules: &[view::Rule]) -> String {
@@ -193,16 +207,14 @@ pub(super) fn table(session: &Session, rules: &[view::Rule]) -> String {
     let mut table = Table::new([
         "ID", "TICKER", ">LOW", ">HIGH", "STATE", "PRICE", "SNOOZED", "EXPIRES", "NOTE",
     ]);
-    let now = jiff::Timestamp::now();
     for rule in rules {
-        let expired = rule.expire_time.is_some_and(|time| time <= now);
-        let on_hold = rule.hold.as_ref().map(|hold| format!("on hold: {}", hold.name()));
-        let state = match (expired, rule.paused, on_hold) {
-            (true, _, _) => Cell::styled("expired", Style::Faint),
-            (false, true, None) => Cell::styled("paused", Style::Faint),
-            (false, false, Some(on_hold)) => Cell::styled(on_hold, Style::Red),
-            (false, true, Some(on_hold)) => Cell::styled(format!("paused, {on_hold}"), Style::Faint),
-            (false, false, None) => Cell::styled("active", Style::Green),
+        let state = match (rule.state, &rule.hold) {
+            (view::RuleState::OnHold, Some(hold)) => {
+                let paused = if rule.paused { "paused, " } else { "" };
+                let style = if rule.paused { Style::Faint } else { Style::Red };
+                Cell::styled(format!("{paused}on hold: {}", hold.name()), style)
+            }
+            (state, _) => Cell::styled(state.name(), state.style()),
         };
         table.row([
             rule.id.as_str().into(),
@@ -216,7 +228,7 @@ pub(super) fn table(session: &Session, rules: &[view::Rule]) -> String {
             },
             rule.snooze
                 .as_ref()
-                .map(|snooze| snoozed(session, snooze))
+                .map(|snooze| snooze.text(screen))
                 .unwrap_or_default()
                 .into(),
             rule.expire_time
@@ -227,13 +239,6 @@ pub(super) fn table(session: &Session, rules: &[view::Rule]) -> String {
         ]);
     }
     screen.render(&table)
-}
-
-fn snoozed(session: &Session, snooze: &view::Snooze) -> String {
-    match snooze.until_time {
-        Some(time) => format!("until {}", session.screen.time(time)),
-        None => "until back".to_owned(),
-    }
 }
 
 pub(super) fn wire_time(time: Timestamp) -> prost_types::Timestamp {

@@ -1,7 +1,7 @@
 use cqrs::domain::ReminderInterval;
 use proto::v1;
 
-use super::{Session, request_id, required};
+use super::{Session, dry_run_note, request_id, required};
 use crate::cli::{OrCleared, RegisterArgs};
 use crate::failure::{Exit, Failure};
 use crate::screen::Style;
@@ -94,41 +94,62 @@ fn telegram(session: &Session, link: &view::TelegramLink) -> String {
     }
 }
 
-pub(super) async fn settings(
-    session: &Session,
-    reminders: Option<OrCleared<ReminderInterval>>,
-    email: Option<String>,
-    dry_run: bool,
-) -> Result<(), Failure> {
-    let connection = session.connect().await?;
-    let mut paths = Vec::new();
-    let mut user = v1::User::default();
-    if let Some(interval) = reminders {
-        paths.push("reminder_interval_seconds".to_owned());
-        user.reminder_interval_seconds = interval.into_option().map(ReminderInterval::as_secs);
-    }
-    if let Some(email) = email {
-        paths.push("email".to_owned());
-        user.email = email;
-    }
-    let user = if paths.is_empty() {
-        let answer = connection.users().get_user(v1::GetUserRequest {}).await;
-        answer
-            .map_err(|status| connection.failure(&status))?
-            .into_inner()
-            .user
-    } else {
-        let request = v1::UpdateUserRequest {
+/// What `settings` is to change; nothing: it only shows.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub reminders: Option<OrCleared<ReminderInterval>>,
+    pub email: Option<String>,
+    pub etag: Option<String>,
+    pub dry_run: bool,
+}
+
+impl Change {
+    /// None where nothing is to change. The mask names what was given; a field that is named and absent is cleared.
+    fn into_request(self) -> Result<Option<v1::UpdateUserRequest>, Failure> {
+        let mut paths = Vec::new();
+        let mut user = v1::User::default();
+        if let Some(interval) = self.reminders {
+            paths.push("reminder_interval_seconds".to_owned());
+            user.reminder_interval_seconds = interval.into_option().map(ReminderInterval::as_secs);
+        }
+        if let Some(email) = self.email {
+            paths.push("email".to_owned());
+            user.email = email;
+        }
+        if paths.is_empty() {
+            return if self.etag.is_some() || self.dry_run {
+                Err(Failure::new(Exit::Misuse, "there is nothing to change")
+                    .remedy("give --reminders or --email"))
+            } else {
+                Ok(None)
+            };
+        }
+        user.etag = self.etag.unwrap_or_default();
+        Ok(Some(v1::UpdateUserRequest {
             user: Some(user),
             update_mask: Some(prost_types::FieldMask { paths }),
             request_id: request_id(),
-            validate_only: dry_run,
-        };
+            validate_only: self.dry_run,
+        }))
+    }
+}
+
+pub(super) async fn settings(session: &Session, change: Change) -> Result<(), Failure> {
+    let dry_run = change.dry_run;
+    let request = change.into_request()?;
+    let connection = session.connect().await?;
+    let user = if let Some(request) = request {
         let answer = connection.idempotent(|| {
             let (mut users, request) = (connection.users(), request.clone());
             async move { users.update_user(request).await }
         });
         answer.await?.user
+    } else {
+        let answer = connection.users().get_user(v1::GetUserRequest {}).await;
+        answer
+            .map_err(|status| connection.failure(&status))?
+            .into_inner()
+            .user
     };
     let user: view::User = required(user, "user")?.into();
     session.screen.result(&user, || {
@@ -145,7 +166,7 @@ pub(super) async fn settings(
         };
         table.row(["Telegram".into(), telegram.into()]);
         table.row(["User id".into(), user.id.as_str().into()]);
-        session.screen.render(&table)
+        session.screen.render(&table) + dry_run_note(dry_run)
     })
 }
 
@@ -161,7 +182,7 @@ pub(super) async fn link(session: &Session) -> Result<(), Failure> {
     let connection = session.connect().await?;
     let answer = connection
         .users()
-        .create_link_token(v1::CreateLinkTokenRequest {})
+        .create_link_token(v1::CreateLinkTokenRequest::default())
         .await;
     let answer = answer.map_err(|status| connection.failure(&status))?.into_inner();
     let link = required(answer.telegram_link, "Telegram link")?.into();
@@ -170,7 +191,10 @@ pub(super) async fn link(session: &Session) -> Result<(), Failure> {
 
 pub(super) async fn rotate_token(session: &Session) -> Result<(), Failure> {
     let connection = session.connect().await?;
-    let answer = connection.users().rotate_token(v1::RotateTokenRequest {}).await;
+    let answer = connection
+        .users()
+        .rotate_token(v1::RotateTokenRequest::default())
+        .await;
     let api_token = answer
         .map_err(|status| connection.failure(&status))?
         .into_inner()
@@ -192,7 +216,10 @@ pub(super) async fn rotate_token(session: &Session) -> Result<(), Failure> {
 
 pub(super) async fn revoke_token(session: &Session) -> Result<(), Failure> {
     let connection = session.connect().await?;
-    let answer = connection.users().revoke_token(v1::RevokeTokenRequest {}).await;
+    let answer = connection
+        .users()
+        .revoke_token(v1::RevokeTokenRequest::default())
+        .await;
     answer.map_err(|status| connection.failure(&status))?;
     let revoked = view::Revoked { revoked: true };
     session.screen.result(&revoked, || {
@@ -215,7 +242,10 @@ pub(super) async fn delete(session: &Session) -> Result<(), Failure> {
             .user,
         "user",
     )?;
-    let answer = connection.users().delete_user(v1::DeleteUserRequest {}).await;
+    let answer = connection
+        .users()
+        .delete_user(v1::DeleteUserRequest::default())
+        .await;
     answer.map_err(|status| connection.failure(&status))?;
     let deleted = view::Deleted {
         id: user.id,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use cqrs::domain::{ParsePriceError, ParseTickerError, Price, ReminderInterval};
 use proto::v1;
 
-use crate::connection::Connection;
-use crate::failure::{Exit, Failure};
+use crate::connection::{Connection, TlsFiles};
+use crate::failure::{Caller, Exit, Failure};
 
 /// Prices follow from the seed: the tests below show what this one does.
 pub(super) const SEED: u64 = 520;
@@ -64,7 +64,7 @@ pub(super) async fn register(server: &str) -> Result<DemoUser, Failure> {
         async move { users.register_user(request).await }
     });
     let answer = answer.await?;
-    let connection = Connection::open(server, Some(&answer.api_token)).await?;
+    let connection = open(server, Some(&answer.api_token)).await?;
     let request = v1::UpdateUserRequest {
         user: Some(v1::User {
             reminder_interval_seconds: Some(REMINDER_SECONDS),
@@ -87,10 +87,14 @@ pub(super) async fn register(server: &str) -> Result<DemoUser, Failure> {
     })
 }
 
+async fn open(server: &str, token: Option<&str>) -> Result<Connection, Failure> {
+    Connection::open(server, token, Caller::User, &TlsFiles::default()).await
+}
+
 async fn connect(server: &str) -> Result<Connection, Failure> {
     let connecting = async {
         loop {
-            match Connection::open(server, None).await {
+            match open(server, None).await {
                 Err(failure) if failure.exit == Exit::Unavailable => tokio::time::sleep(START_POLL).await,
                 other => return other,
             }

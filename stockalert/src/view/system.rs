@@ -41,7 +41,6 @@ pub(crate) struct StaleTicker {
 #[derive(Debug, Serialize)]
 pub(crate) struct TickerRestatement {
     pub ticker: String,
-    #[serde(flatten)]
     pub restating: Restating,
 }
 

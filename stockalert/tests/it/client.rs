@@ -1,9 +1,11 @@
 //! The client commands against a stub server.
 
 mod admin;
+mod fields;
+mod live;
 mod more;
-mod reach;
 mod status;
+mod tls;
 mod watch;
 
 use proto::v1;
@@ -136,13 +138,13 @@ async fn rules_are_added_listed_edited_and_removed() {
     ]);
     home.json(&["rule", "add", "^GSPC", "--low", "4000"]);
     insta::assert_snapshot!(home.run(&["rule", "list"]).out, @r"
-    ID                                    TICKER   LOW    HIGH  STATE    EXPIRES     NOTE
-    0198c1de-7d1c-7c3a-9d57-000000000001  AAPL     170  200.50  active               sell half
-    0198c1de-7d1c-7c3a-9d57-000000000002  BRK-B            450  expired  2013-10-08
+    ID                                    TICKER   LOW    HIGH  STATE   EXPIRES     NOTE
+    0198c1de-7d1c-7c3a-9d57-000000000001  AAPL     170  200.50  active              sell half
+    0198c1de-7d1c-7c3a-9d57-000000000002  BRK-B            450  paused  2013-10-08
     0198c1de-7d1c-7c3a-9d57-000000000003  ^GSPC   4000          active
     ");
     insta::assert_snapshot!(home.run(&["rule", "list", "--json"]).out.lines().next().unwrap_or_default()
-        .split("},").next().unwrap_or_default(), @r#"[{"id":"0198c1de-7d1c-7c3a-9d57-000000000001","ticker":"AAPL","low":"170","high":"200.50","note":"sell half","paused":false,"expire_time":null,"version":1,"create_time":"2013-10-07T14:30:00Z","update_time":"2013-10-07T14:30:00Z","hold":null,"etag":"","snooze":null,"episode":null"#);
+        .split("},").next().unwrap_or_default(), @r#"[{"id":"0198c1de-7d1c-7c3a-9d57-000000000001","ticker":"AAPL","low":"170","high":"200.50","note":"sell half","paused":false,"expire_time":null,"version":1,"create_time":"2013-10-07T14:30:00Z","update_time":"2013-10-07T14:30:00Z","hold":null,"etag":"v1","state":"active","snooze":null,"episode":null"#);
 
     let edited = home.json(&["rule", "edit", RULE_1, "--low", "none", "--high", "210"]);
     assert_eq!((&edited["low"], &edited["high"]), (&Value::Null, &json!("210")));

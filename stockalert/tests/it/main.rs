@@ -6,4 +6,7 @@ mod demo;
 mod feed;
 mod program;
 mod provider;
+mod reach;
 mod stub;
+mod terminal;
+mod up;

@@ -31,6 +31,9 @@ pub(crate) const TIME: prost_types::Timestamp = prost_types::Timestamp {
     nanos: 0,
 };
 
+/// By the stub's clock, which is behind: the client must not look at its own.
+const NOW: i64 = TIME.seconds + 3_600;
+
 /// What the server knows and was asked; tests change and read it.
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -51,6 +54,10 @@ pub(crate) struct State {
     pub streams_broken: bool,
     /// How often alerts were followed, also while streams are broken.
     pub alert_streams: u32,
+    /// There is no room for another stream, nor for reading rules; try again after so long.
+    pub full: Option<std::time::Duration>,
+    /// How often rules were listed.
+    pub rule_lists: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -170,6 +177,12 @@ impl Stub {
     }
 }
 
+/// What a server says that has no room.
+fn full(delay: std::time::Duration) -> Status {
+    let details = ErrorDetails::with_retry_info(Some(delay));
+    Status::with_error_details(Code::ResourceExhausted, "too many streams are open", details)
+}
+
 fn refused(field: &str, description: &str) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(
@@ -182,6 +195,13 @@ fn refused(field: &str, description: &str) -> Status {
 }
 
 pub(crate) fn rule(number: usize, new: v1::NewRule) -> v1::Rule {
+    let state = if new.expire_time.is_some_and(|time| time.seconds < NOW) {
+        v1::rule::State::Expired
+    } else if new.paused {
+        v1::rule::State::Paused
+    } else {
+        v1::rule::State::Active
+    };
     v1::Rule {
         id: format!("0198c1de-7d1c-7c3a-9d57-{number:012}"),
         ticker: new.ticker,
@@ -193,6 +213,8 @@ pub(crate) fn rule(number: usize, new: v1::NewRule) -> v1::Rule {
         version: 1,
         create_time: Some(TIME),
         update_time: Some(TIME),
+        etag: ETAG.into(),
+        state: state.into(),
         ..Default::default()
     }
 }
@@ -224,7 +246,7 @@ pub(crate) fn alert(number: i32, side: v1::Side) -> v1::Alert {
             nanos: 0,
         }),
         already_outside: false,
-        currency: String::new(),
+        currency: "USD".into(),
     }
 }
 
@@ -285,6 +307,10 @@ impl UserService for Stub {
         request: Request<v1::UpdateUserRequest>,
     ) -> Result<Response<v1::UpdateUserResponse>, Status> {
         let request = self.authenticated(request)?;
+        let etag = request.user.as_ref().map_or("", |user| &user.etag);
+        if !etag.is_empty() && etag != ETAG {
+            return Err(Status::aborted("the user is another by now"));
+        }
         self.state().updated_users.push(request.clone());
         let reminder_interval_seconds = request.user.and_then(|user| user.reminder_interval_seconds);
         let user = v1::User {

@@ -33,12 +33,14 @@ fn cell(price: Price, low: Option<Price>, high: Option<Price>) -> Option<usize> 
     usize::try_from(place.clamp(0, last)).ok()
 }
 
-/// How far it is to the nearer threshold, in hundredths of a percent of the price; 0 where the price is out of range.
+/// How far it is to the nearer threshold, in hundredths of a percent of the price, rounded up as the server does it: 0
+/// only where the price is out of range.
 pub(super) fn distance(price: Price, low: Option<Price>, high: Option<Price>) -> Option<i128> {
     let to_low = low.map(|low| units(price) - units(low));
     let to_high = high.map(|high| units(high) - units(price));
     let nearest = to_low.into_iter().chain(to_high).min()?;
-    Some(nearest.max(0) * 10_000 / units(price).max(1))
+    let price = units(price).max(1);
+    Some((nearest.max(0) * 10_000 + price - 1) / price)
 }
 
 fn units(price: Price) -> i128 {
@@ -84,8 +86,9 @@ mod tests {
     #[test]
     fn the_nearer_threshold_counts() {
         let far = |at: &str| distance(price(at).unwrap(), price("100"), price("200"));
-        assert_eq!(far("110"), Some(909));
-        assert_eq!(far("196.4"), Some(183));
+        assert_eq!(far("110"), Some(910));
+        assert_eq!(far("196.4"), Some(184));
+        assert_eq!(far("199.99999999"), Some(1), "not reached");
         assert_eq!(far("201"), Some(0));
         assert_eq!(distance(price("5").unwrap(), None, None), None);
     }

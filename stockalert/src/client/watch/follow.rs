@@ -5,20 +5,68 @@ use tokio::sync::mpsc;
 use tonic::{Code, Response, Status, Streaming};
 
 use crate::connection::Connection;
-use crate::failure::{Failure, no_answer};
+use crate::failure::{Failure, no_answer, retry_delay};
 use crate::view;
 
 /// Between two tries to open a stream again: a server that restarts is back within seconds.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Where the server has no room and does not say for how long.
+const PAUSE_WITHOUT_ROOM: Duration = Duration::from_secs(10);
+
+/// A server that asks for more is asked again all the same: a person looks on.
+const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+
+/// A stream that is open for so long is open, although it brings nothing.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// What a person who watches is to see.
 #[derive(Debug)]
 pub(super) enum News {
     Alert(view::Alert),
     Quote(view::Quote),
-    /// The server can't be heard, and why.
-    Away(String),
-    Back,
+    /// This stream can't be heard, and why.
+    Away(Stream, String),
+    Back(Stream),
+}
+
+/// What is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    Alerts,
+    Prices,
+}
+
+/// Which streams can't be heard, and why. They mostly go and come back together, which is said once.
+#[derive(Debug, Default)]
+pub(super) struct Absence {
+    alerts: Option<String>,
+    prices: Option<String>,
+}
+
+impl Absence {
+    /// Whether nothing was away before.
+    pub(super) fn begins(&mut self, stream: Stream, why: &str) -> bool {
+        let first = self.why().is_none();
+        *self.of(stream) = Some(why.to_owned());
+        first
+    }
+
+    /// Whether everything is back by this.
+    pub(super) fn ends(&mut self, stream: Stream) -> bool {
+        self.of(stream).take().is_some() && self.why().is_none()
+    }
+
+    pub(super) fn why(&self) -> Option<&str> {
+        self.alerts.as_deref().or(self.prices.as_deref())
+    }
+
+    fn of(&mut self, stream: Stream) -> &mut Option<String> {
+        match stream {
+            Stream::Alerts => &mut self.alerts,
+            Stream::Prices => &mut self.prices,
+        }
+    }
 }
 
 /// What a stream's answer says: where the stream is, and what is new, if anything.
@@ -38,7 +86,7 @@ pub(super) async fn run(connection: &Connection, news: mpsc::Sender<News>) -> Fa
             }
         },
         |answer| (answer.cursor, answer.alert.map(|alert| News::Alert(alert.into()))),
-        Some(&news),
+        Stream::Alerts,
         &news,
     );
     let quotes = follow(
@@ -52,8 +100,7 @@ pub(super) async fn run(connection: &Connection, news: mpsc::Sender<News>) -> Fa
             }
         },
         |answer| (answer.cursor, answer.quote.map(|quote| News::Quote(quote.into()))),
-        // The alerts' stream says so.
-        None,
+        Stream::Prices,
         &news,
     );
     let status = tokio::select! {
@@ -67,7 +114,7 @@ pub(super) async fn run(connection: &Connection, news: mpsc::Sender<News>) -> Fa
 async fn follow<T, F>(
     open: impl Fn(String) -> F,
     read: impl Fn(T) -> Answer,
-    says_when_away: Option<&mpsc::Sender<News>>,
+    name: Stream,
     news: &mpsc::Sender<News>,
 ) -> Status
 where
@@ -79,14 +126,24 @@ where
             Ok(stream) => {
                 let mut stream = stream.into_inner();
                 loop {
-                    match stream.message().await {
+                    let next = if away {
+                        tokio::time::timeout(STEADY, stream.message()).await
+                    } else {
+                        Ok(stream.message().await)
+                    };
+                    let Ok(next) = next else {
+                        away = false;
+                        say(news, News::Back(name)).await;
+                        continue;
+                    };
+                    match next {
                         Ok(Some(answer)) => {
                             if std::mem::take(&mut away) {
-                                say(says_when_away, News::Back).await;
+                                say(news, News::Back(name)).await;
                             }
                             let (at, new) = read(answer);
                             if let Some(new) = new {
-                                say(Some(news), new).await;
+                                say(news, new).await;
                             }
                             cursor = at;
                         }
@@ -101,15 +158,36 @@ where
             return ended;
         }
         if !std::mem::replace(&mut away, true) {
-            let why = format!("the server is away ({})", ended.message());
-            say(says_when_away, News::Away(why)).await;
+            say(news, News::Away(name, why_away(&ended))).await;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause(&ended)).await;
+    }
+}
+
+/// How long to wait before the next try; a server that wants another time says so.
+pub(super) fn pause(status: &Status) -> Duration {
+    let of_its_own = if status.code() == Code::ResourceExhausted {
+        PAUSE_WITHOUT_ROOM
+    } else {
+        PAUSE
+    };
+    retry_delay(status)
+        .unwrap_or(of_its_own)
+        .clamp(PAUSE, LONGEST_PAUSE)
+}
+
+pub(super) fn why_away(status: &Status) -> String {
+    if status.code() == Code::ResourceExhausted {
+        format!("the server has no room ({})", status.message())
+    } else {
+        // What follows is what to do, which this program does.
+        let reason = status.message().split(';').next().unwrap_or_default();
+        format!("the server is away ({reason})")
     }
 }
 
 /// A stream that breaks says so in many ways, also as an internal error.
-fn may_come_back(status: &Status) -> bool {
+pub(super) fn may_come_back(status: &Status) -> bool {
     no_answer(status)
         || matches!(
             status.code(),
@@ -117,9 +195,7 @@ fn may_come_back(status: &Status) -> bool {
         )
 }
 
-async fn say(to: Option<&mpsc::Sender<News>>, news: News) {
-    if let Some(to) = to {
-        // Nobody looks any more: the program ends.
-        let _ = to.send(news).await;
-    }
+async fn say(to: &mpsc::Sender<News>, news: News) {
+    // Nobody looks any more: the program ends.
+    let _ = to.send(news).await;
 }

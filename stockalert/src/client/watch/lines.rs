@@ -54,13 +54,19 @@ pub(super) fn direction(before: Option<&str>, now: &str) -> Style {
 }
 
 pub(super) fn alert_line(screen: &Screen, alert: &view::Alert) -> String {
+    format!(
+        "{}, rule {}",
+        alert_text(screen, alert),
+        printable(&alert.rule_id)
+    )
+}
+
+/// Without the rule's id, which a line of a picture may have no room for.
+pub(super) fn alert_text(screen: &Screen, alert: &view::Alert) -> String {
     let (side, style) = side(alert);
     let time = alert.raise_time.map(|time| screen.time(time)).unwrap_or_default();
     let ticker = screen.paint(&printable(&alert.ticker), Style::Strong);
     let what = screen.paint(side, style);
     let (price, threshold) = (printable(&alert.price), printable(&alert.threshold));
-    format!(
-        "{time}  {ticker} {what}: {price} (threshold {threshold}), rule {}",
-        printable(&alert.rule_id)
-    )
+    format!("{time}  {ticker} {what}: {price} (threshold {threshold})")
 }

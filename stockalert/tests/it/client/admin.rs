@@ -23,8 +23,8 @@ async fn operators_list_users_see_what_waits_publish_rules_and_revoke() {
     second                                2013-10-07  yes           3             1
     ");
     insta::assert_snapshot!(run(&home, &["admin", "lag"]).out, @r"
-    WAITS FOR     IN                    COUNT  SINCE
-    alert-system  stockalert.quotes.v1     17  nothing committed of 2 partitions
+    WAITS FOR     IN                    COUNT  SINCE       NOTE
+    alert-system  stockalert.quotes.v1     17              nothing committed of 2 partitions
     the relay     the outbox                1  2013-10-07
     Telegram      due messages              0
     ");
@@ -52,7 +52,27 @@ async fn a_users_token_is_no_operators_and_is_not_tried() {
     let none = home.run(&["admin", "users"]);
     assert_eq!(none.code, 77);
     assert!(none.err.contains("STOCKALERT_OPERATOR_TOKEN"), "{}", none.err);
-    let wrong = home.run(&["admin", "users", "--operator-token", "wrong"]);
+    let mut wrong = home.command(["admin", "users"]);
+    let wrong = Home::finish(wrong.env("STOCKALERT_OPERATOR_TOKEN", "wrong"));
     assert_eq!(wrong.code, 77);
-    assert!(wrong.err.contains("operator token"), "{}", wrong.err);
+    assert!(
+        wrong.err.contains("OPERATOR_TOKEN") && !wrong.err.contains("register"),
+        "{}",
+        wrong.err
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_token_comes_from_a_file_or_the_environment_but_is_no_argument() {
+    let stub = Stub::start().await;
+    let home = registered_home(&stub);
+    let file = home.path().join("operator-token");
+    std::fs::write(&file, format!("{OPERATOR_TOKEN}\n")).unwrap();
+    let file = file.display().to_string();
+    let from = |file: &str| home.run(&["admin", "users", "--operator-token-file", file]);
+    assert_eq!(from(&file).code, 0, "{:?}", from(&file));
+    assert_eq!(from("/no/such/file").code, 74);
+    assert_eq!(from("/dev/null").code, 77);
+    let argument = home.run(&["admin", "users", "--operator-token", OPERATOR_TOKEN]);
+    assert_eq!(argument.code, 64, "{argument:?}");
 }

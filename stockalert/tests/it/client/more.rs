@@ -15,11 +15,26 @@ async fn a_file_of_rules_is_added_line_by_line_and_the_refused_ones_are_named() 
     let file = file.display().to_string();
     let dry = home.run(&["rule", "import", &file, "--dry-run"]);
     assert_eq!((dry.code, stub.state().rules.len()), (65, 0));
+    assert!(
+        dry.err.contains("1 line would be refused, and 2 rules added"),
+        "{}",
+        dry.err
+    );
+    assert!(
+        dry.out.contains("would be added") && !dry.out.contains("0198c1de"),
+        "an id that is nobody's: {}",
+        dry.out
+    );
+    assert!(
+        dry.out.ends_with("This was a dry run: nothing was changed.\n"),
+        "{}",
+        dry.out
+    );
     stub.state().lost_answers = 1;
     let run = home.run(&["rule", "import", &file]);
     assert_eq!(run.code, 65);
     assert!(
-        run.err.contains("1 lines were refused, and 2 rules added"),
+        run.err.contains("refused 1 line, and added 2 rules"),
         "{}",
         run.err
     );
@@ -32,6 +47,69 @@ async fn a_file_of_rules_is_added_line_by_line_and_the_refused_ones_are_named() 
     let ids = stub.state().request_ids.clone();
     assert_eq!(ids[1], ids[2], "sent again under the same id");
     assert_eq!(home.run(&["rule", "import", "/no/such/file"]).code, 74);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_too_long_is_refused_and_not_cut() {
+    let stub = Stub::start().await;
+    let home = registered_home(&stub);
+    let file = home.path().join("rules.csv");
+    // The rule is within the limit; what is cut would have been another, and half a character.
+    let text = format!("AAPL,170\n#{}", "\u{20ac}".repeat(700_000));
+    std::fs::write(&file, text).unwrap();
+    let run = home.run(&["rule", "import", &file.display().to_string()]);
+    assert_eq!(run.code, 64, "{run:?}");
+    assert!(
+        run.err.contains("2 MiB") && run.err.contains("split"),
+        "{}",
+        run.err
+    );
+    assert!(stub.state().rules.is_empty());
+    std::fs::write(&file, b"AAPL,170,,caf\xe9\n").unwrap();
+    let latin = home.run(&["rule", "import", &file.display().to_string()]);
+    assert_eq!(latin.code, 74);
+    assert!(latin.err.contains("UTF-8"), "{}", latin.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_that_nothing_was_changed_and_names_no_rule() {
+    let stub = Stub::start().await;
+    let home = registered_home(&stub);
+    let note = "\nThis was a dry run: nothing was changed.\n";
+    let add = ["rule", "add", "AAPL", "--low", "170"];
+    let run = home.run(&[&add[..], &["--dry-run"]].concat());
+    assert!(
+        run.out.ends_with(note) && !run.out.contains("0198c1de"),
+        "{}",
+        run.out
+    );
+    let dry = home.json(&[&add[..], &["--dry-run"]].concat());
+    assert_eq!((&dry["id"], &dry["etag"]), (&Value::Null, &Value::Null));
+    assert!(stub.state().rules.is_empty());
+    assert!(!home.run(&add).out.contains("dry run"));
+    for args in [
+        &["rule", "edit", RULE_1, "--low", "1"][..],
+        &["settings", "--reminders", "off"],
+    ] {
+        let run = home.run(&[args, &["--dry-run"]].concat());
+        assert!(run.out.ends_with(note), "{}", run.out);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_guarded_by_their_etag() {
+    let stub = Stub::start().await;
+    let home = registered_home(&stub);
+    let etag = home.json(&["settings"])["etag"].as_str().unwrap().to_owned();
+    let change = |etag: &str| home.run(&["settings", "--reminders", "off", "--etag", etag]);
+    assert_eq!(change("old").code, 65);
+    assert!(stub.state().updated_users.is_empty());
+    assert_eq!(change(&etag).code, 0);
+    assert_eq!(
+        home.run(&["settings", "--etag", &etag]).code,
+        64,
+        "nothing to change"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +138,7 @@ async fn rules_are_shown_snoozed_and_guarded_by_their_etag() {
         changed.code, 65,
         "a rule that changed meanwhile is not tried again: {changed:?}"
     );
-    assert!(changed.err.contains("look at it again"), "{}", changed.err);
+    assert!(changed.err.contains("present etag"), "{}", changed.err);
     assert!(stub.state().updated_rules.is_empty());
     assert_eq!(edit("v1").code, 0);
 }

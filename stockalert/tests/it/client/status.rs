@@ -86,12 +86,14 @@ async fn the_status_shows_feeds_stale_tickers_and_restatements() {
         status["restatements"][1],
         json!({
             "ticker": "TSCO.L",
-            "restate_time": "2013-10-07T14:30:00Z",
-            "from_price": "645.7",
-            "to_price": "92.42",
-            "new_shares": null,
-            "old_shares": null,
-            "event_time": "2013-10-07T14:30:00Z",
+            "restating": {
+                "restate_time": "2013-10-07T14:30:00Z",
+                "from_price": "645.7",
+                "to_price": "92.42",
+                "new_shares": null,
+                "old_shares": null,
+                "event_time": "2013-10-07T14:30:00Z",
+            },
         })
     );
 }
@@ -100,8 +102,13 @@ async fn the_status_shows_feeds_stale_tickers_and_restatements() {
 async fn rules_on_hold_are_listed_as_such() {
     let stub = Stub::start().await;
     let home = registered_home(&stub);
-    let on_hold = |number, paused, hold| v1::Rule {
+    let on_hold = |number, paused, hold: Option<v1::Restating>| v1::Rule {
         paused,
+        state: if hold.is_some() {
+            v1::rule::State::OnHold.into()
+        } else {
+            v1::rule::State::Active.into()
+        },
         hold,
         ..rule(
             number,

@@ -7,7 +7,7 @@ use proto::v1::system_service_server::SystemService;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
-use super::{OPERATOR_TOKEN, Stub, TIME, USER_ID};
+use super::{OPERATOR_TOKEN, Stub, TIME, USER_ID, full};
 
 #[tonic::async_trait]
 impl AlertService for Stub {
@@ -89,6 +89,9 @@ impl AlertService for Stub {
         let mut told = {
             let mut state = self.state();
             state.alert_streams += 1;
+            if let Some(delay) = state.full {
+                return Err(full(delay));
+            }
             cursor.parse().unwrap_or(state.alerts.len())
         };
         let mut begun = false;

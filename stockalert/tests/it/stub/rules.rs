@@ -4,7 +4,7 @@ use proto::v1;
 use proto::v1::rule_service_server::RuleService;
 use tonic::{Request, Response, Status};
 
-use super::{ETAG, Stub, TIME, quote, refused, rule};
+use super::{ETAG, Stub, TIME, full, quote, refused, rule};
 
 #[tonic::async_trait]
 impl RuleService for Stub {
@@ -21,7 +21,9 @@ impl RuleService for Stub {
             ));
         }
         let rule = rule(self.state().rules.len() + 1, new);
-        self.state().rules.push(rule.clone());
+        if !request.validate_only {
+            self.state().rules.push(rule.clone());
+        }
         self.answer(request.request_id, v1::CreateRuleResponse { rule: Some(rule) })
     }
 
@@ -110,7 +112,11 @@ impl RuleService for Stub {
         request: Request<v1::ListRulesRequest>,
     ) -> Result<Response<v1::ListRulesResponse>, Status> {
         let from = self.authenticated(request)?.page_token.parse().unwrap_or(0);
-        let state = self.state();
+        let mut state = self.state();
+        state.rule_lists += 1;
+        if let Some(delay) = state.full {
+            return Err(full(delay));
+        }
         let rules: Vec<_> = state.rules.iter().skip(from).take(2).cloned().collect();
         let next = from + rules.len();
         let next_page_token = if next < state.rules.len() {
