@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build docs lint compose test e2e bench stack clean-local tools install
+.PHONY: help run build docs lint protos compose test e2e bench stack clean-local tools install
 
 BINARIES := $(CURDIR)/target/debug
 # The tests that start the programs themselves find them here.
@@ -23,13 +23,17 @@ lint: ## format, clippy, documentation
 docs: ## write docs/api.md anew, from the .proto files
 	cargo run -q -p proto --bin api-reference -- docs/api.md
 
+# The rules are in buf.yaml.
+protos: ## check the .proto files: names, structure, and that everything has a comment
+	npm exec --yes --package=@bufbuild/buf@1.75.0 -- buf lint
+
 compose: ## check docker-compose.yaml against its own rules
 	deploy/check-compose
 
 # Tests of recorded prices and answers, which are not part of the repository, run where these name their folders.
 REAL_DATA := $(if $(and $(STOCKALERT_MARKET_DATA),$(STOCKALERT_RESPONSES)),,--skip real_data_)
 
-test: install compose lint build ## every check and every test, on private Kafka and MariaDB servers
+test: install compose protos lint build ## every check and every test, on private Kafka and MariaDB servers
 	deploy/local/with-servers env -u KAFKA_BOOTSTRAP_SERVERS -u DATABASE_URL cargo test --workspace -- --include-ignored $(REAL_DATA)
 
 e2e: install build ## the whole-system tests alone, with their output

@@ -67,29 +67,6 @@ pub fn markdown() -> Result<String, DecodeError> {
     Ok(out)
 }
 
-/// The paths of all services, calls, messages, fields, enumerations and values of the API that have no comment.
-///
-/// # Errors
-/// If the embedded descriptor set is broken.
-pub fn undocumented() -> Result<Vec<String>, DecodeError> {
-    let set = FileDescriptorSet::decode(crate::FILE_DESCRIPTOR_SET)?;
-    let mut missing = Vec::new();
-    for file in api_files(&set) {
-        let mut unread = String::new();
-        for (index, service) in file.descriptor.service.iter().enumerate() {
-            file.service(&mut unread, service, &[6, position(index)]);
-        }
-        for (index, message) in file.descriptor.message_type.iter().enumerate() {
-            file.message(&mut unread, message, "", &[4, position(index)]);
-        }
-        for (index, item) in file.descriptor.enum_type.iter().enumerate() {
-            file.enumeration(&mut unread, item, "", &[5, position(index)]);
-        }
-        missing.extend(file.missing.into_inner());
-    }
-    Ok(missing)
-}
-
 fn api_files(set: &FileDescriptorSet) -> impl Iterator<Item = ApiFile<'_>> {
     set.file
         .iter()
@@ -101,8 +78,6 @@ fn api_files(set: &FileDescriptorSet) -> impl Iterator<Item = ApiFile<'_>> {
 struct ApiFile<'a> {
     descriptor: &'a FileDescriptorProto,
     comments: HashMap<&'a [i32], &'a str>,
-    /// What had no comment so far.
-    missing: std::cell::RefCell<Vec<String>>,
 }
 
 impl<'a> ApiFile<'a> {
@@ -112,17 +87,12 @@ impl<'a> ApiFile<'a> {
             .filter(|location| !location.leading_comments().trim().is_empty())
             .map(|location| (&location.path[..], location.leading_comments()))
             .collect();
-        Self {
-            descriptor,
-            comments,
-            missing: std::cell::RefCell::default(),
-        }
+        Self { descriptor, comments }
     }
 
     /// Lines as they are, without the space after `//`.
-    fn comment(&self, path: &[i32], name: &str) -> String {
+    fn comment(&self, path: &[i32]) -> String {
         let Some(comment) = self.comments.get(path) else {
-            self.missing.borrow_mut().push(name.to_owned());
             return String::new();
         };
         let lines = comment
@@ -132,8 +102,8 @@ impl<'a> ApiFile<'a> {
     }
 
     /// For a cell of a table: one line.
-    fn short_comment(&self, path: &[i32], name: &str) -> String {
-        let text = self.comment(path, name);
+    fn short_comment(&self, path: &[i32]) -> String {
+        let text = self.comment(path);
         text.split_whitespace()
             .collect::<Vec<_>>()
             .join(" ")
@@ -141,15 +111,10 @@ impl<'a> ApiFile<'a> {
     }
 
     fn service(&self, out: &mut String, service: &ServiceDescriptorProto, path: &[i32]) {
-        let _ = writeln!(
-            out,
-            "\n## {}\n\n{}",
-            service.name(),
-            self.comment(path, service.name())
-        );
+        let _ = writeln!(out, "\n## {}\n\n{}", service.name(), self.comment(path));
         for (index, method) in service.method.iter().enumerate() {
             let name = format!("{}.{}", service.name(), method.name());
-            let comment = self.comment(&under(path, 2, index), &name);
+            let comment = self.comment(&under(path, 2, index));
             let _ = writeln!(
                 out,
                 "\n### {}\n\n{comment}\n\n{} &rarr; {}",
@@ -169,12 +134,12 @@ impl<'a> ApiFile<'a> {
             return;
         }
         let name = format!("{outer}{}", message.name());
-        let _ = writeln!(out, "\n### {name}\n\n{}", self.comment(path, &name));
+        let _ = writeln!(out, "\n### {name}\n\n{}", self.comment(path));
         if !message.field.is_empty() {
             let _ = writeln!(out, "\n| field | type | |\n|---|---|---|");
         }
         for (index, field) in message.field.iter().enumerate() {
-            let comment = self.short_comment(&under(path, 2, index), &format!("{name}.{}", field.name()));
+            let comment = self.short_comment(&under(path, 2, index));
             let choice = match field.oneof_index {
                 Some(oneof) if !field.proto3_optional() => {
                     let oneof = usize::try_from(oneof)
@@ -198,10 +163,10 @@ impl<'a> ApiFile<'a> {
 
     fn enumeration(&self, out: &mut String, item: &EnumDescriptorProto, outer: &str, path: &[i32]) {
         let name = format!("{outer}{}", item.name());
-        let _ = writeln!(out, "\n### {name}\n\n{}", self.comment(path, &name));
+        let _ = writeln!(out, "\n### {name}\n\n{}", self.comment(path));
         let _ = writeln!(out, "\n| value | number | |\n|---|---|---|");
         for (index, value) in item.value.iter().enumerate() {
-            let comment = self.short_comment(&under(path, 2, index), &format!("{name}.{}", value.name()));
+            let comment = self.short_comment(&under(path, 2, index));
             let _ = writeln!(out, "| `{}` | {} | {comment} |", value.name(), value.number());
         }
     }

@@ -1,5 +1,8 @@
 //! The API's reference says what the .proto files say.
 
+use prost::Message as _;
+use prost_types::{FileDescriptorSet, MethodDescriptorProto};
+
 const WRITTEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md");
 
 #[test]
@@ -14,12 +17,6 @@ fn the_reference_in_docs_is_what_the_proto_files_say() {
         generated == written,
         "docs/api.md is not up to date: run `make docs`; first difference (new, old): {first:?}"
     );
-}
-
-#[test]
-fn everything_that_callers_see_has_a_comment() {
-    let missing = proto::reference::undocumented().unwrap();
-    assert!(missing.is_empty(), "without a comment: {missing:#?}");
 }
 
 #[test]
@@ -49,16 +46,20 @@ fn the_reference_links_only_to_headings_that_it_has() {
 }
 
 #[test]
-fn every_call_of_the_services_is_in_the_reference() {
+fn every_call_of_the_services_is_in_the_reference_and_no_record_of_kafka() {
     let text = proto::reference::markdown().unwrap();
-    for call in [
-        "RegisterUser",
-        "CreateRule",
-        "ListAlerts",
-        "GetAverage",
-        "GetStatus",
-    ] {
+    let set = FileDescriptorSet::decode(proto::FILE_DESCRIPTOR_SET).unwrap();
+    let calls = set
+        .file
+        .iter()
+        .flat_map(|file| &file.service)
+        .flat_map(|service| &service.method)
+        .map(MethodDescriptorProto::name);
+    let mut count = 0;
+    for call in calls {
         assert!(text.contains(&format!("\n### {call}\n")), "{call}");
+        count += 1;
     }
+    assert!(count > 30, "{count}");
     assert!(!text.contains("RuleRecord"), "Kafka's records are not the API");
 }
