@@ -48,7 +48,7 @@ impl<I, O> fmt::Debug for Batches<I, O> {
 }
 
 impl<I: Send + 'static, O: Send + 'static> Batches<I, O> {
-    /// Batches of at most `most` items, each done by `work`.
+    /// Batches of at most `most` items, a power of two, each done by `work`.
     pub(crate) fn new<W, F>(most: usize, work: W) -> Self
     where
         W: Fn(Vec<I>) -> F + Send + Sync + 'static,
@@ -81,7 +81,12 @@ impl<I: Send + 'static, O: Send + 'static> Batches<I, O> {
 
 impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
     async fn work_off(self: Arc<Self>) {
-        while let Some((items, answers)) = self.next() {
+        loop {
+            // Whoever is ready to ask gets the chance to: a busy process makes larger batches, an idle one loses nothing.
+            tokio::task::yield_now().await;
+            let Some((items, answers)) = self.next() else {
+                return;
+            };
             let shared = Arc::clone(&self);
             let batch = tokio::spawn(async move {
                 let outcomes = (shared.work)(items).await;
@@ -101,7 +106,8 @@ impl<I: Send + 'static, O: Send + 'static> Shared<I, O> {
             queue.at_work = false;
             return None;
         }
-        let size = queue.waiting.len().min(self.most);
+        // A power of two: statements of few different sizes, each of them for the whole batch.
+        let size = 1 << queue.waiting.len().min(self.most).ilog2();
         Some(queue.waiting.drain(..size).unzip())
     }
 }
@@ -149,11 +155,11 @@ mod tests {
         let (batches, gate, sizes) = gated(4);
         let tasks = put_all(&batches, 0..8).await;
         assert_eq!(*sizes.lock().unwrap(), [1]);
-        gate.add_permits(3);
+        gate.add_permits(4);
         for (item, task) in (0..).zip(tasks) {
             assert_eq!(task.await.unwrap(), Some(item * 2));
         }
-        assert_eq!(*sizes.lock().unwrap(), [1, 4, 3]);
+        assert_eq!(*sizes.lock().unwrap(), [1, 4, 2, 1]);
         gate.add_permits(1);
         assert_eq!(batches.put(9).await, Some(18), "it begins anew after a pause");
     }

@@ -48,4 +48,5 @@ mod snoozing;
 mod store;
 mod support;
 mod tokens;
+mod together;
 mod users;
