@@ -47,6 +47,6 @@ mod rules;
 mod snoozing;
 mod store;
 mod support;
-mod tokens;
 mod together;
+mod tokens;
 mod users;
