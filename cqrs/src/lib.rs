@@ -33,6 +33,6 @@ pub use operators::{Operators, UserSummary, Waiting};
 pub use outbox::{Outbox, OutboxEntry};
 pub use queries::{
     AlertFeed, AlertView, Average, AverageRange, Breach, DeliveryFilter, LateToken, ListedDelivery,
-    NumberedAlert, OpenRange, Page, Preview, PricePoint, Queries, RuleFilter,
+    NumberedAlert, OpenRange, Page, Preview, PreviewLimits, PricePoint, Queries, RuleFilter,
 };
 pub use store::{Store, StoreSettings};

@@ -8,12 +8,14 @@ mod rules;
 mod together;
 mod tokens;
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use sqlx::any::AnyRow;
 use sqlx::{Any, QueryBuilder, Row as _};
 
@@ -27,7 +29,7 @@ use together::Together;
 
 pub use alert_feed::{AlertFeed, NumberedAlert};
 pub use deliveries::{DeliveryFilter, ListedDelivery};
-pub use preview::Preview;
+pub use preview::{Preview, PreviewLimits};
 pub use prices::{Breach, PricePoint};
 pub use rules::{OpenRange, RuleFilter};
 pub use tokens::LateToken;
@@ -327,9 +329,19 @@ fn write_token<K: Serialize>(key: &K) -> Result<String, StoreError> {
 }
 
 pub(crate) fn read_token<K: DeserializeOwned>(token: &str) -> Result<K, StoreError> {
-    let unreadable = || StoreError::PageToken {
+    let json = URL_SAFE_NO_PAD.decode(token).map_err(|_| not_ours(token))?;
+    serde_json::from_slice(&json).map_err(|_| not_ours(token))
+}
+
+/// The token is none of this list.
+fn not_ours(token: &str) -> StoreError {
+    StoreError::PageToken {
         value: token.chars().take(64).collect(),
-    };
-    let json = URL_SAFE_NO_PAD.decode(token).map_err(|_| unreadable())?;
-    serde_json::from_slice(&json).map_err(|_| unreadable())
+    }
+}
+
+/// A short name of a filter, in page tokens: the next page of another list would leave things out.
+fn named(filter: &impl Debug) -> String {
+    let digest = Sha256::digest(format!("{filter:?}"));
+    hex::encode(digest.iter().take(4).copied().collect::<Vec<_>>())
 }

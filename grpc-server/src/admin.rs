@@ -12,7 +12,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::{Offset, TopicPartitionList};
 use service::kafka::{Kafka, KafkaSettings};
-use service::topics::{ALERTS, FEEDS, QUOTES, RULES, Topic};
+use service::topics::{ALERTS, FEEDS, QUOTES, Topic};
 use tokio::sync::Notify;
 use tonic::{Code, Request, Response, Status};
 
@@ -23,12 +23,11 @@ use crate::wire::{self, Fields};
 const PATIENCE: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// The consumer groups of this system, and what each reads. (The services don't know one another, so they are named here.)
-const GROUPS: [(&str, Topic); 5] = [
+/// The consumer groups of this system that commit, and what each reads. (The services don't know one another, so they are named here.)
+const GROUPS: [(&str, Topic); 4] = [
     ("alert-system", QUOTES),
     ("alert-notifier", ALERTS),
     ("alert-notifier-feeds", FEEDS),
-    ("data-collector", RULES),
     ("quote-recorder", QUOTES),
 ];
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cqrs::domain::{Restatement, Rule, Ticker};
 use cqrs::{Commands, Idempotency, Queries};
 use proto::v1;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tonic::Status;
 
 use crate::status::of_store;
@@ -22,6 +22,7 @@ pub(crate) struct Api {
     pub(crate) outbox_filled: Arc<Notify>,
     pub(crate) streams: Streams,
     pub(crate) trials: Trials,
+    pub(crate) previews: Arc<Semaphore>,
 }
 
 impl Api {

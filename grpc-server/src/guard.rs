@@ -29,8 +29,8 @@ use crate::status::{complete, of_store, unauthenticated};
 use crate::timely::Timely;
 use crate::{MAX_REQUESTS_IN_HAND, MAX_REQUESTS_OF_ONE, REQUEST_TIMEOUT, SecurityArgs};
 
-use refusals::{busy, ended, late, operator_only, too_many_streams, users_only};
-pub(crate) use refusals::{too_often, unread};
+use refusals::{busy, ended, late, operator_only, users_only};
+pub(crate) use refusals::{too_many_streams, too_often, unread};
 
 /// Most requests in hand of callers without a token that is good, in all and from one address. They never take the places of
 /// users.

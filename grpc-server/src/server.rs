@@ -11,7 +11,7 @@ use proto::v1::system_service_server::SystemServiceServer;
 use proto::v1::user_service_server::UserServiceServer;
 use service::Context;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
@@ -21,6 +21,7 @@ use crate::admin::Admin;
 use crate::api::Api;
 use crate::connections::Connections;
 use crate::guard::GuardLayer;
+use crate::rules::PREVIEWS_AT_ONCE;
 use crate::streams::Streams;
 use crate::trials::Trials;
 use crate::{Config, MAX_REQUEST_BYTES, health, relay, tls};
@@ -92,6 +93,7 @@ pub async fn serve(listener: TcpListener, config: Config, context: Context) -> a
         outbox_filled,
         streams: Streams::start(&store, queries.clone(), context.shutdown.child_token()),
         trials: Trials::new(config.kafka.settings()),
+        previews: Arc::new(Semaphore::new(PREVIEWS_AT_ONCE)),
     };
     let routes = routes(&api, admin)?.add_service(health_service);
     let address = listener.local_addr().context("the listener has no address")?;

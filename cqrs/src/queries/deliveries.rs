@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use sqlx::{Any, QueryBuilder};
 
-use super::{Page, Queries, page_of, read_token};
+use super::{Page, Queries, named, not_ours, page_of, read_token};
 use crate::domain::{DeliveryId, Price, RuleId, Side, Timestamp};
 use crate::ledger::{DELIVERY_COLUMNS, delivery};
 use crate::{Caller, DeliveryStatus, DeliveryView, StoreError, rows};
@@ -32,6 +32,7 @@ pub struct ListedDelivery {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DeliveriesBefore {
+    filter: String,
     planned_at: Timestamp,
     delivery_id: String,
 }
@@ -41,7 +42,7 @@ impl Queries {
     /// page.
     ///
     /// # Errors
-    /// [`StoreError::PageToken`]: `page` is not this list's.
+    /// [`StoreError::PageToken`]: `page` is not this list's, or of another filter.
     pub async fn deliveries(
         &self,
         caller: Caller,
@@ -49,6 +50,7 @@ impl Queries {
         page: Option<&str>,
         limit: u32,
     ) -> Result<Page<ListedDelivery>, StoreError> {
+        let of_filter = named(filter);
         let mut select = QueryBuilder::<Any>::new(format!(
             "select {DELIVERY_COLUMNS}, side, threshold, due_at from deliveries where user_id = "
         ));
@@ -66,9 +68,9 @@ impl Queries {
         if let Some(token) = page {
             let before: DeliveriesBefore = read_token(token)?;
             let id = before.delivery_id.parse::<DeliveryId>();
-            let id = id.map_err(|_| StoreError::PageToken {
-                value: token.chars().take(64).collect(),
-            })?;
+            let (Ok(id), true) = (id, before.filter == of_filter) else {
+                return Err(not_ours(token));
+            };
             // The first condition follows from the second; databases find their way by it.
             select
                 .push(" and planned_at <= ")
@@ -91,6 +93,7 @@ impl Queries {
             })
         };
         page_of(&found, limit, read, |listed| DeliveriesBefore {
+            filter: of_filter.clone(),
             planned_at: listed.view.planned_at,
             delivery_id: listed.view.id.to_string(),
         })

@@ -8,6 +8,15 @@ use crate::{StoreError, rows};
 /// Prices in one read. Only those come that are in another zone than the one before, so nearly always one read is all.
 const CHUNK: i64 = 5_000;
 
+/// How much a preview looks at and names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PreviewLimits {
+    /// The newest prices that are looked at; older ones are left out. All of one moment count as one.
+    pub quotes: u32,
+    /// The newest breaches that are named.
+    pub breaches: usize,
+}
+
 /// What a rule would have done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Preview {
@@ -27,8 +36,8 @@ pub struct Preview {
 
 impl Queries {
     /// What a rule with this range would have done with the recorded prices from `from` on, by their event times; late
-    /// ones are taken where they belong. Where prices were counted anew since then, from the last time on. At most
-    /// `limit` breaches are named.
+    /// ones are taken where they belong. Where prices were counted anew since then, from the last time on; and where there
+    /// are more than the limits let through, from later on.
     ///
     /// # Errors
     /// If the store fails.
@@ -38,20 +47,21 @@ impl Queries {
         range: Range,
         margin: RearmMargin,
         from: Timestamp,
-        limit: usize,
+        limits: PreviewLimits,
     ) -> Result<Preview, StoreError> {
         let restated = self.restatements(std::slice::from_ref(ticker)).await?;
         let from = restated
             .iter()
             .map(|restatement| restatement.event_time)
             .fold(from, Timestamp::max);
+        let from = self.newest(ticker, from, limits.quotes).await?;
         let mut preview = self.counted(ticker, from).await?;
         preview.latest = self.latest_quote(ticker).await?;
         let mut replay = Replay {
             range,
             margin,
             side: Side::In,
-            limit,
+            limit: limits.breaches,
         };
         let mut after = None;
         loop {
@@ -71,6 +81,23 @@ impl Queries {
         preview.breaches.reverse();
         preview.side = (preview.quotes > 0).then_some(replay.side);
         Ok(preview)
+    }
+
+    /// From when on there are no more than so many prices.
+    async fn newest(&self, ticker: &Ticker, from: Timestamp, most: u32) -> Result<Timestamp, StoreError> {
+        let row = sqlx::query(
+            "select event_time from quotes where ticker = ? and event_time >= ?
+             order by event_time desc limit 1 offset ?",
+        )
+        .bind(ticker.to_string())
+        .bind(from.as_micros())
+        .bind(i64::from(most.saturating_sub(1)))
+        .fetch_optional(&self.store.read)
+        .await?;
+        match row {
+            Some(row) => Ok(rows::time(&row, "event_time")?),
+            None => Ok(from),
+        }
     }
 
     async fn counted(&self, ticker: &Ticker, from: Timestamp) -> Result<Preview, StoreError> {

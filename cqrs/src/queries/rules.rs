@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use sqlx::{Any, QueryBuilder};
 
-use super::{Page, Queries, page_of, read_token};
+use super::{Page, Queries, named, not_ours, page_of, read_token};
 use crate::domain::{Price, Rule, RuleId, RuleState, Side, Ticker, Timestamp};
 use crate::rows::{self, RULE_COLUMNS};
 use crate::sizes::push_in;
@@ -38,6 +38,7 @@ pub struct OpenRange {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RulesAfter {
+    filter: String,
     after: RuleId,
 }
 
@@ -46,7 +47,7 @@ impl Queries {
     /// through all the while is on exactly one page, whatever comes and goes between the calls.
     ///
     /// # Errors
-    /// [`StoreError::PageToken`]: `page` is not this list's.
+    /// [`StoreError::PageToken`]: `page` is not this list's, or of another filter.
     pub async fn find_rules(
         &self,
         caller: Caller,
@@ -54,6 +55,7 @@ impl Queries {
         page: Option<&str>,
         limit: u32,
     ) -> Result<Page<Rule>, StoreError> {
+        let of_filter = named(filter);
         let mut select =
             QueryBuilder::<Any>::new(format!("select {RULE_COLUMNS} from rules where user_id = "));
         select.push_bind(caller.0.to_string());
@@ -75,12 +77,18 @@ impl Queries {
             );
         }
         if let Some(token) = page {
-            let RulesAfter { after } = read_token(token)?;
+            let RulesAfter { filter, after } = read_token(token)?;
+            if filter != of_filter {
+                return Err(not_ours(token));
+            }
             select.push(" and id > ").push_bind(after.to_string());
         }
         select.push(" order by id limit ").push_bind(i64::from(limit) + 1);
         let found = select.build().fetch_all(&self.store.read).await?;
-        page_of(&found, limit, rows::rule, |rule| RulesAfter { after: rule.id })
+        page_of(&found, limit, rows::rule, |rule| RulesAfter {
+            filter: of_filter.clone(),
+            after: rule.id,
+        })
     }
 
     /// Which of these rules, as they are, have their price out of range.

@@ -13,6 +13,8 @@ on_both_databases! {
     a_long_history_is_numbered_without_gaps,
     a_rules_alerts_stay_in_their_order_whatever_the_clocks_say,
     a_user_who_is_gone_has_no_feed,
+    many_users_alerts_are_numbered_at_the_same_time,
+    a_rule_is_known_while_it_or_an_alert_of_it_is_there,
 }
 
 async fn fold(db: &Db, alerts: Vec<cqrs::domain::Alert>) {
@@ -87,6 +89,33 @@ async fn a_rules_alerts_stay_in_their_order_whatever_the_clocks_say(db: Db) {
         .map(|(_, time)| *time)
         .collect();
     assert_eq!(times, [100, 1_000, 300, 200, 1_100]);
+}
+
+async fn many_users_alerts_are_numbered_at_the_same_time(db: Db) {
+    let mut users = Vec::new();
+    for number in 0..10 {
+        let caller = db.user(&format!("user{number}@example.org")).await;
+        let rule = db.rule(caller, "AAPL").await.id;
+        let alerts = (0..=number).map(|offset| alert(rule, caller.0, offset, 1_000 + offset));
+        fold(&db, alerts.collect()).await;
+        users.push(caller.0);
+    }
+    let heads = db.store.alert_feed().heads(&users).await.unwrap();
+    let heads: Vec<_> = users.iter().map(|user| heads[user]).collect();
+    assert_eq!(heads, (1..=10).collect::<Vec<_>>());
+}
+
+async fn a_rule_is_known_while_it_or_an_alert_of_it_is_there(db: Db) {
+    let (caller, other) = (db.user("ada@example.org").await, db.user("bob@example.org").await);
+    let (quiet, fired) = (db.rule(caller, "AAPL").await.id, db.rule(caller, "AAPL").await.id);
+    fold(&db, vec![alert(fired, caller.0, 0, 1_000)]).await;
+    let feed = db.store.alert_feed();
+    for (rule, known_after) in [(quiet, false), (fired, true)] {
+        assert!(feed.knows(caller, rule).await.unwrap());
+        assert!(!feed.knows(other, rule).await.unwrap());
+        db.commands().delete_rule(caller, rule, None).await.unwrap();
+        assert_eq!(feed.knows(caller, rule).await.unwrap(), known_after);
+    }
 }
 
 async fn a_user_who_is_gone_has_no_feed(db: Db) {

@@ -8,6 +8,7 @@ use crate::support::{Db, alert};
 on_both_databases! {
     rules_are_listed_by_ticker_state_and_whether_their_price_is_out_of_range,
     deliveries_are_listed_newest_first_by_rule_and_status_page_by_page,
+    a_page_token_is_good_for_the_filter_it_was_made_with,
 }
 
 async fn fold(db: &Db, caller: Caller, rule: RuleId, offset: i64, side: Side) {
@@ -171,4 +172,44 @@ async fn deliveries_are_listed_newest_first_by_rule_and_status_page_by_page(db: 
             "{token}: {result:?}"
         );
     }
+}
+
+async fn a_page_token_is_good_for_the_filter_it_was_made_with(db: Db) {
+    let caller = db.user("ada@example.org").await;
+    for offset in [2, 4] {
+        let rule = db.rule(caller, "AAPL").await.id;
+        fold(&db, caller, rule, offset, Side::Above).await;
+    }
+    let queries = db.queries();
+    let (all, apple) = (
+        RuleFilter::default(),
+        RuleFilter {
+            ticker: Some("AAPL".parse().unwrap()),
+            ..RuleFilter::default()
+        },
+    );
+    let token = queries.find_rules(caller, &apple, None, 1).await.unwrap().next;
+    let other = queries.find_rules(caller, &all, token.as_deref(), 1).await;
+    assert!(matches!(other, Err(StoreError::PageToken { .. })), "{other:?}");
+    let same = queries
+        .find_rules(caller, &apple, token.as_deref(), 1)
+        .await
+        .unwrap();
+    assert_eq!(same.items.len(), 1);
+
+    let (all, planned) = (
+        DeliveryFilter::default(),
+        DeliveryFilter {
+            statuses: vec![DeliveryStatus::Planned],
+            ..DeliveryFilter::default()
+        },
+    );
+    let token = queries.deliveries(caller, &planned, None, 1).await.unwrap().next;
+    let other = queries.deliveries(caller, &all, token.as_deref(), 1).await;
+    assert!(matches!(other, Err(StoreError::PageToken { .. })), "{other:?}");
+    let same = queries
+        .deliveries(caller, &planned, token.as_deref(), 1)
+        .await
+        .unwrap();
+    assert_eq!(same.items.len(), 1);
 }

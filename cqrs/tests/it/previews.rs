@@ -1,5 +1,5 @@
 use cqrs::domain::{Price, Quote, Range, RearmMargin, Side, Timestamp, side_after};
-use cqrs::{Breach, Preview};
+use cqrs::{Breach, Preview, PreviewLimits};
 
 use crate::support::{Db, price, quote};
 
@@ -8,6 +8,7 @@ on_both_databases! {
     prices_that_flap_more_often_than_one_read_holds_are_all_counted,
     a_preview_begins_where_prices_were_last_counted_anew,
     a_preview_without_prices_says_so,
+    of_too_many_prices_the_newest_are_looked_at,
 }
 
 fn range(low: Option<&str>, high: Option<&str>) -> Range {
@@ -37,14 +38,22 @@ fn naive(quotes: &[(Quote, i64)], range: Range, from: Timestamp) -> (Vec<Breach>
     (breaches, (!quotes.is_empty()).then_some(side))
 }
 
-async fn preview(db: &Db, range: Range, from: Timestamp, limit: usize) -> Preview {
+async fn preview(db: &Db, range: Range, from: Timestamp, breaches: usize) -> Preview {
+    let limits = PreviewLimits {
+        quotes: u32::MAX,
+        breaches,
+    };
+    limited(db, range, from, limits).await
+}
+
+async fn limited(db: &Db, range: Range, from: Timestamp, limits: PreviewLimits) -> Preview {
     db.queries()
         .preview(
             &"AAPL".parse().unwrap(),
             range,
             RearmMargin::default(),
             from,
-            limit,
+            limits,
         )
         .await
         .unwrap()
@@ -148,6 +157,19 @@ async fn a_preview_begins_where_prices_were_last_counted_anew(db: Db) {
     assert_eq!(found.first, Some(Timestamp::from_micros(1_002)));
     let found = preview(&db, below_101, Timestamp::from_micros(1_004), 9).await;
     assert_eq!((found.fired, found.quotes), (0, 1));
+}
+
+async fn of_too_many_prices_the_newest_are_looked_at(db: Db) {
+    let quotes: Vec<_> = (0..100)
+        .map(|n| (quote("AAPL", if n % 2 == 0 { "100" } else { "90" }, 1_000 + n), n))
+        .collect();
+    db.store.history().record(&quotes).await.unwrap();
+    for (quotes, first, fired) in [(10, 1_090, 5), (100, 1_000, 50), (1_000, 1_000, 50)] {
+        let limits = PreviewLimits { quotes, breaches: 3 };
+        let found = limited(&db, range(None, Some("100")), Timestamp::EPOCH, limits).await;
+        assert_eq!((found.quotes, found.fired), (u64::from(quotes.min(100)), fired));
+        assert_eq!(found.first, Some(Timestamp::from_micros(first)));
+    }
 }
 
 async fn a_preview_without_prices_says_so(db: Db) {

@@ -45,7 +45,7 @@ pub(super) fn ended(why: &str) -> Status {
     )
 }
 
-pub(super) fn too_many_streams(full: Full) -> Status {
+pub(crate) fn too_many_streams(full: Full) -> Status {
     match full {
         Full::All => busy(full),
         Full::OfOne => retry_refusal(

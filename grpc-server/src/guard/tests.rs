@@ -1,4 +1,7 @@
+use std::sync::Mutex;
+
 use cqrs::{Store, StoreSettings};
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
 use tokio::sync::Notify;
 use tower::service_fn;
 
@@ -67,6 +70,72 @@ async fn a_call_whose_caller_goes_away_keeps_its_place_until_its_work_is_done() 
     tokio::time::timeout(Duration::from_secs(30), again)
         .await
         .unwrap();
+}
+
+/// Remembers which counters were counted up.
+#[derive(Default)]
+struct Counted(Mutex<Vec<String>>);
+
+impl Counted {
+    fn count(&self, label: &str) -> usize {
+        let counted = self.0.lock().unwrap();
+        counted.iter().filter(|key| key.contains(label)).count()
+    }
+}
+
+impl metrics::Recorder for Counted {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        self.0.lock().unwrap().push(format!("{key:?}"));
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_goes_away_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let guard = guard(folder.path()).await;
+    // Of this thread, on which all of this test runs.
+    let counted = Counted::default();
+    let _recording = metrics::set_default_local_recorder(&counted);
+    let (begun, may_end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let work = {
+        let (begun, may_end) = (Arc::clone(&begun), Arc::clone(&may_end));
+        service_fn(move |_: Request<Body>| {
+            let (begun, may_end) = (Arc::clone(&begun), Arc::clone(&may_end));
+            async move {
+                begun.notify_one();
+                may_end.notified().await;
+                Ok::<_, Infallible>(Response::new(Body::empty()))
+            }
+        })
+    };
+    tokio::select! {
+        _ = handle(guard, work, request()) => panic!("it waits"),
+        () = begun.notified() => {}
+    }
+    assert_eq!(counted.count("RegisterUser"), 0);
+    may_end.notify_one();
+    let is_counted = async {
+        while counted.count("RegisterUser") == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), is_counted)
+        .await
+        .unwrap();
+    assert_eq!(counted.count("RegisterUser"), 1);
 }
 
 #[tokio::test]

@@ -5,8 +5,7 @@ use tokio::sync::{mpsc, watch};
 use tonic::codegen::BoxStream;
 use tonic::{Code, Request, Response, Status};
 
-use super::places::Place;
-use super::{Authority, HEARTBEAT, Streams, cursor, gone, spawn};
+use super::{Authority, HEARTBEAT, POLL_INTERVAL, Place, Streams, cursor, gone, spawn};
 use crate::guard::holder_of;
 use crate::status::{field_refusal, of_store, rule_not_found};
 use crate::wire::{self, Fields};
@@ -40,13 +39,14 @@ pub(crate) async fn watch(
         id => fields.take("rule_id", id.parse::<RuleId>()).map(Some),
     };
     let (after, rule) = fields.finish(after.zip(rule))?;
-    if let Some(rule) = rule {
-        let found = streams.0.queries.rule(caller, rule).await;
-        found
-            .map_err(|error| of_store(&error))?
-            .ok_or_else(|| rule_not_found(rule))?;
+    // Who has a cursor was let in before: the rule may be deleted since, and its last alerts not told.
+    if let (Some(rule), None) = (rule, after) {
+        let known = streams.0.feed.knows(caller, rule).await;
+        if !known.map_err(|error| of_store(&error))? {
+            return Err(rule_not_found(rule));
+        }
     }
-    let place = streams.0.places.take(caller.0)?;
+    let place = streams.place(caller.0)?;
     let heads = streams.0.feed.heads(&[caller.0]).await;
     let heads = heads.map_err(|error| of_store(&error))?;
     let head = *heads.get(&caller.0).ok_or_else(gone)?;
@@ -84,8 +84,16 @@ impl Follower {
             if let Err(status) = self.authority.check().await {
                 return status;
             }
+            if let Err(status) = self.is_not_ahead().await {
+                return status;
+            }
+            let before = self.position;
             if let Err(status) = self.tell_new(&answers).await {
                 return status;
+            }
+            // There should have been something: the next poll says why there was nothing.
+            if self.position == before && *self.head.borrow() > before {
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
             let position = self.position;
             let grown = async { self.head.wait_for(|head| *head > position).await.map(drop) };
@@ -95,6 +103,20 @@ impl Follower {
                 Ok(Err(_)) => return gone(),
                 Err(_) => self.tell(&answers, None).await,
             }
+        }
+    }
+
+    /// Whether there still is what was told. (This server's count may be that of a moment ago.)
+    async fn is_not_ahead(&self) -> Result<(), Status> {
+        if *self.head.borrow() >= self.position {
+            return Ok(());
+        }
+        let user = self.caller.0;
+        let heads = self.streams.0.feed.heads(&[user]).await;
+        match heads.map_err(|error| of_store(&error))?.get(&user) {
+            Some(head) if *head >= self.position => Ok(()),
+            Some(_) => Err(from_elsewhere()),
+            None => Err(gone()),
         }
     }
 

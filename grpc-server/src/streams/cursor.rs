@@ -7,16 +7,22 @@ use sha2::{Digest as _, Sha256};
 
 /// Which layout follows.
 const ALERTS: u8 = 1;
-const QUOTES: u8 = 2;
+const QUOTES: u8 = 3;
 
 /// The text is no cursor of this caller's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this is not a cursor of this stream; give the one of the last answer, or none to begin anew")]
 pub(super) struct NotACursor;
 
-/// A ticker and a price of it, shortened: what the caller has is compared, never shown.
+/// A ticker, shortened.
 type TickerKey = [u8; 4];
-pub(super) type Mark = [u8; 6];
+
+/// A price: its event time, by which another is older or newer, and the rest shortened, which is only compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Mark {
+    event_micros: i64,
+    rest: [u8; 4],
+}
 
 /// After the alert of this number.
 pub(super) fn write_alerts(number: i64, user: UserId) -> String {
@@ -54,10 +60,14 @@ impl QuotesCursor {
         let Some((&QUOTES, entries)) = bytes.split_first() else {
             return Err(NotACursor);
         };
-        let (entries, []) = entries.as_chunks::<10>() else {
+        let (entries, []) = entries.as_chunks::<16>() else {
             return Err(NotACursor);
         };
-        let entry = |&[a, b, c, d, mark @ ..]: &[u8; 10]| ([a, b, c, d], mark);
+        let entry = |&[a, b, c, d, time @ .., e, f, g, h]: &[u8; 16]| {
+            let event_micros = i64::from_be_bytes(time);
+            let rest = [e, f, g, h];
+            ([a, b, c, d], Mark { event_micros, rest })
+        };
         Ok(Self(entries.iter().map(entry).collect()))
     }
 
@@ -67,14 +77,18 @@ impl QuotesCursor {
         entries.sort_unstable();
         for (ticker, mark) in entries {
             bytes.extend(ticker);
-            bytes.extend(mark);
+            bytes.extend(mark.event_micros.to_be_bytes());
+            bytes.extend(mark.rest);
         }
         hex::encode(bytes)
     }
 
-    /// Whether the caller has this price already.
+    /// Whether the caller has this price already, or a newer one, as where this server reads from a replica that is behind.
     pub(super) fn has(&self, quote: &Quote) -> bool {
-        self.0.get(&key(&quote.ticker)) == Some(&mark(quote))
+        let new = mark(quote);
+        self.0
+            .get(&key(&quote.ticker))
+            .is_some_and(|known| *known == new || known.event_micros > new.event_micros)
     }
 
     /// The caller has this price now.
@@ -94,8 +108,11 @@ fn key(ticker: &Ticker) -> TickerKey {
 }
 
 fn mark(quote: &Quote) -> Mark {
-    let (event, ingest) = (quote.event_time.as_micros(), quote.ingest_time.as_micros());
-    shortened(&format!("{event} {ingest} {}", quote.price.units()))
+    let ingest_micros = quote.ingest_time.as_micros();
+    Mark {
+        event_micros: quote.event_time.as_micros(),
+        rest: shortened(&format!("{ingest_micros} {}", quote.price.units())),
+    }
 }
 
 fn shortened<const BYTES: usize>(text: &str) -> [u8; BYTES] {
@@ -154,7 +171,12 @@ mod tests {
             QuotesCursor::read(&QuotesCursor::default().write()),
             Ok(QuotesCursor::default())
         );
-        for wrong in ["", "01", "02ff", "xx", &"02".repeat(5_000)] {
+        let mut older = quote("AAPL", "101");
+        older.event_time = Timestamp::from_micros(4);
+        assert!(read.has(&older), "from a replica that is behind");
+        older.event_time = Timestamp::from_micros(6);
+        assert!(!read.has(&older));
+        for wrong in ["", "01", "03ff", "02", "xx", &"03".repeat(5_000)] {
             assert!(QuotesCursor::read(wrong).is_err(), "{wrong}");
         }
     }
@@ -167,6 +189,6 @@ mod tests {
         }
         assert!(cursor.write().len() <= 8_192);
         cursor.retain(&["T7".parse().unwrap()]);
-        assert_eq!(cursor.write().len(), 2 + 20);
+        assert_eq!(cursor.write().len(), 2 + 32);
     }
 }

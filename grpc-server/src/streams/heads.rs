@@ -32,7 +32,8 @@ impl Heads {
                 (Some(head), Some(known)) => {
                     known.send_if_modified(|known| {
                         let grown = *head > *known;
-                        *known = (*known).max(*head);
+                        // Down, too, as where a database lost what it had: who is ahead of it finds that out.
+                        *known = *head;
                         grown
                     });
                 }

@@ -5,14 +5,14 @@
 mod alerts;
 mod cursor;
 mod heads;
-mod places;
 mod prices;
 mod quotes;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use cqrs::{AlertFeed, Holder, Queries, Store};
+use cqrs::domain::UserId;
+use cqrs::{AlertFeed, Holder, Queries, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,9 +22,10 @@ use tonic::{Code, Response, Status};
 
 pub(crate) use self::alerts::watch as watch_alerts;
 pub(crate) use self::quotes::watch as watch_quotes;
+use crate::guard::too_many_streams;
+use crate::slots::{Slot, Slots};
 use crate::status::{of_store, refusal};
 use heads::Heads;
-use places::Places;
 use prices::Prices;
 
 /// How long what is new may wait: below what people notice, and nothing for a database.
@@ -32,6 +33,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A stream without news says so this often, which tells a caller from a dead connection; and its token is looked at again.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Most streams of this server: each holds some KiB and a part of every poll.
+const MOST_STREAMS: usize = 2_000;
+
+/// Most streams of one user: a page, a phone and some programs, and nobody takes all.
+const MOST_STREAMS_OF_A_USER: usize = 20;
 
 /// What all streams of this server share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -43,7 +50,7 @@ struct Shared {
     queries: Queries,
     heads: Heads,
     prices: Prices,
-    places: Arc<Places>,
+    places: Slots<UserId>,
     shutdown: CancellationToken,
 }
 
@@ -55,14 +62,36 @@ impl Streams {
             queries,
             heads: Heads::default(),
             prices: Prices::default(),
-            places: Arc::default(),
+            places: Slots::new(MOST_STREAMS, MOST_STREAMS_OF_A_USER),
             shutdown,
         }));
-        tokio::spawn(streams.clone().poll());
+        // Each by itself: alerts that take long to number keep no price waiting, and what fails of one fails of one.
+        let (of_alerts, of_prices) = (streams.clone(), streams.clone());
+        tokio::spawn(streams.clone().poll("alerts", move || {
+            let streams = of_alerts.clone();
+            async move { streams.0.heads.poll(&streams.0.feed).await }
+        }));
+        tokio::spawn(streams.clone().poll("prices", move || {
+            let streams = of_prices.clone();
+            async move { streams.0.prices.poll(&streams.0.queries).await }
+        }));
         streams
     }
 
-    async fn poll(self) {
+    /// A place for one more stream of this user.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED if the user has, or all have, as many as there may be.
+    fn place(&self, user: UserId) -> Result<Place, Status> {
+        let slot = self.0.places.take(user).map_err(too_many_streams)?;
+        metrics::gauge!("stockalert_grpc_streams").increment(1.0);
+        Ok(Place { _slot: slot })
+    }
+
+    async fn poll<F>(self, what: &'static str, look: impl Fn() -> F)
+    where
+        F: Future<Output = Result<(), StoreError>>,
+    {
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failing = false;
@@ -71,19 +100,27 @@ impl Streams {
                 () = self.0.shutdown.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let polled = async {
-                self.0.heads.poll(&self.0.feed).await?;
-                self.0.prices.poll(&self.0.queries).await
-            };
-            match polled.await {
+            match look().await {
                 Ok(()) => failing = false,
-                Err(error) if failing => tracing::debug!(%error, "streams still stand"),
+                Err(error) if failing => tracing::debug!(%error, what, "streams still stand"),
                 Err(error) => {
                     failing = true;
-                    tracing::warn!(%error, "streams stand until the database answers again");
+                    tracing::warn!(%error, what, "streams stand until the database answers again");
                 }
             }
         }
+    }
+}
+
+/// An open stream's place, given back when dropped.
+#[derive(Debug)]
+struct Place {
+    _slot: Slot<UserId>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        metrics::gauge!("stockalert_grpc_streams").decrement(1.0);
     }
 }
 

@@ -9,8 +9,7 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
 use super::cursor::QuotesCursor;
-use super::places::Place;
-use super::{Authority, HEARTBEAT, Streams, spawn};
+use super::{Authority, HEARTBEAT, Place, Streams, spawn};
 use crate::guard::holder_of;
 use crate::status::of_store;
 use crate::wire::{self, Fields};
@@ -40,7 +39,7 @@ pub(crate) async fn watch(
     let own = message.tickers.is_empty();
     let tickers = named(&mut fields, &message.tickers);
     let (cursor, tickers) = fields.finish(cursor.zip(tickers))?;
-    let place = streams.0.places.take(caller.0)?;
+    let place = streams.place(caller.0)?;
     let mut follower = Follower {
         own,
         tickers: Vec::new(),
@@ -56,7 +55,7 @@ pub(crate) async fn watch(
     } else {
         tickers
     };
-    follower.change_to(tickers);
+    follower.change_to(tickers)?;
     // One: what waits longer than that is replaced by what is newer.
     Ok(spawn(streams, 1, |answers| follower.follow(answers)))
 }
@@ -153,7 +152,7 @@ impl Follower {
         if self.own && self.rules_read.elapsed() >= RULES_INTERVAL {
             self.rules_read = Instant::now();
             let tickers = self.tickers_of_rules().await?;
-            self.change_to(tickers);
+            self.change_to(tickers)?;
         }
         Ok(())
     }
@@ -175,13 +174,14 @@ impl Follower {
         }
     }
 
-    fn change_to(&mut self, tickers: Vec<Ticker>) {
+    fn change_to(&mut self, tickers: Vec<Ticker>) -> Result<(), Status> {
         let prices = &self.streams.0.prices;
-        prices.follow(&tickers);
+        prices.follow(&tickers)?;
         prices.leave(&self.tickers);
         self.seen.retain(|ticker, _| tickers.contains(ticker));
         self.cursor.retain(&tickers);
         self.tickers = tickers;
+        Ok(())
     }
 
     async fn tell(&self, answers: &Answers, quote: Option<&Quote>, skipped: u64) {
@@ -218,7 +218,7 @@ mod tests {
             currency: String::new(),
             volume: None,
             trade_side: None,
-            event_time: Timestamp::from_micros(5),
+            event_time: Timestamp::from_micros(price.into()),
             ingest_time: Timestamp::from_micros(6),
             source: "test".into(),
         }
@@ -243,11 +243,12 @@ mod tests {
             cursor: QuotesCursor::default(),
             rules_read: Instant::now(),
             authority: Authority::new(caller.into(), store.queries()),
-            _place: streams.0.places.take(caller.0).unwrap(),
+            _place: streams.place(caller.0).unwrap(),
             streams: streams.clone(),
         };
         let prices = &streams.0.prices;
-        follower.change_to(vec!["AAPL".parse().unwrap(), "MSFT".parse().unwrap()]);
+        let tickers = vec!["AAPL".parse().unwrap(), "MSFT".parse().unwrap()];
+        follower.change_to(tickers).unwrap();
         prices.take(vec![quote("AAPL", 1), quote("MSFT", 1)]);
         let (answers, mut reader) = mpsc::channel(1);
         let following = tokio::spawn(follower.follow(answers));

@@ -13,6 +13,8 @@ use crate::app::{App, Caller, Database, PATIENCE, no_broker, some_rule, with_tok
 on_both_stores! {
     alerts_go_on_at_another_server_where_the_cursor_is,
     a_stream_of_one_rule_leaves_out_the_others,
+    the_last_alerts_of_a_deleted_rule_are_told_to_who_comes_back,
+    a_stream_that_is_ahead_of_a_database_that_lost_alerts_ends,
     a_cursor_of_another_user_or_of_nothing_is_refused,
     a_stream_ends_with_its_user,
     prices_begin_with_the_latest_and_go_on_from_the_cursor,
@@ -145,6 +147,56 @@ async fn a_stream_of_one_rule_leaves_out_the_others(database: Database) {
     raise(&database, &caller, &ours, 8).await;
     let answer = next(&mut stream).await.unwrap();
     assert_eq!(answer.alert.unwrap().rule_id, ours.id);
+    app.stop().await;
+}
+
+async fn the_last_alerts_of_a_deleted_rule_are_told_to_who_comes_back(database: Database) {
+    let app = App::start(&database, &no_broker()).await;
+    let (caller, other) = (app.register().await, app.register().await);
+    let rule = caller.creates(&app, some_rule()).await;
+    let watch = async |who: &Caller, cursor: &str| {
+        let request = v1::WatchAlertsRequest {
+            cursor: cursor.to_owned(),
+            rule_id: rule.id.clone(),
+        };
+        app.alerts().watch_alerts(who.asks(request)).await
+    };
+    let mut stream = watch(&caller, "").await.unwrap().into_inner();
+    let cursor = next(&mut stream).await.unwrap().cursor;
+    drop(stream);
+    raise(&database, &caller, &rule, 0).await;
+    let delete = v1::DeleteRuleRequest {
+        rule_id: rule.id.clone(),
+        ..Default::default()
+    };
+    app.rules().delete_rule(caller.asks(delete)).await.unwrap();
+    let mut stream = watch(&caller, &cursor).await.unwrap().into_inner();
+    assert_eq!(numbers(&mut stream, 1).await.0, ["0"]);
+    watch(&caller, "").await.unwrap();
+    let refused = watch(&other, "").await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    app.stop().await;
+}
+
+async fn a_stream_that_is_ahead_of_a_database_that_lost_alerts_ends(database: Database) {
+    let app = App::start(&database, &no_broker()).await;
+    let caller = app.register().await;
+    let rule = caller.creates(&app, some_rule()).await;
+    let mut stream = alerts(&app, &caller, "").await;
+    next(&mut stream).await.unwrap();
+    raise(&database, &caller, &rule, 0).await;
+    numbers(&mut stream, 1).await;
+    let pool = sqlx::AnyPool::connect(&database.url).await.unwrap();
+    for lost in ["delete from alerts", "update users set alerts_numbered = 0"] {
+        sqlx::query(lost).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    let status = loop {
+        if let Err(status) = next(&mut stream).await {
+            break status;
+        }
+    };
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
     app.stop().await;
 }
 
