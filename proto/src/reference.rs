@@ -113,7 +113,6 @@ impl<'a> ApiFile<'a> {
     fn service(&self, out: &mut String, service: &ServiceDescriptorProto, path: &[i32]) {
         let _ = writeln!(out, "\n## {}\n\n{}", service.name(), self.comment(path));
         for (index, method) in service.method.iter().enumerate() {
-            let name = format!("{}.{}", service.name(), method.name());
             let comment = self.comment(&under(path, 2, index));
             let _ = writeln!(
                 out,
