@@ -148,14 +148,14 @@ mod tests {
             })
             .unwrap();
             assert_eq!(file.read().unwrap().unwrap().token, token);
-        }
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            assert_eq!(
-                fs::metadata(file.path()).unwrap().permissions().mode() & 0o777,
-                0o600
-            );
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt as _;
+                assert_eq!(
+                    fs::metadata(file.path()).unwrap().permissions().mode() & 0o777,
+                    0o600
+                );
+            }
         }
         assert_eq!(
             fs::read_dir(folder.path().join("deep")).unwrap().count(),

@@ -1,7 +1,7 @@
 use proto::v1;
 
 use super::rule::PAGE_SIZE;
-use super::{Session, required};
+use super::{Session, request_id, required};
 use crate::cli::{DeliveriesArgs, DeliveryStatus};
 use crate::failure::Failure;
 use crate::screen::Style;
@@ -77,11 +77,14 @@ fn table(session: &Session, deliveries: &[view::Delivery]) -> String {
 
 pub(super) async fn test(session: &Session) -> Result<(), Failure> {
     let connection = session.connect().await?;
-    let answer = connection
-        .alerts()
-        .send_test_alert(v1::SendTestAlertRequest::default())
-        .await;
-    let answer = answer.map_err(|status| connection.failure(&status))?.into_inner();
+    let request = v1::SendTestAlertRequest {
+        request_id: request_id(),
+    };
+    let answer = connection.idempotent(|| {
+        let (mut alerts, request) = (connection.alerts(), request.clone());
+        async move { alerts.send_test_alert(request).await }
+    });
+    let answer = answer.await?;
     let alert: view::Alert = required(answer.alert, "alert")?.into();
     session.screen.result(&alert, || {
         "Raised a made-up alert; its message comes to your Telegram chat within seconds. If not, see \

@@ -123,25 +123,17 @@ pub(super) async fn snooze(session: &Session, rule_id: String, until: SnoozeEnd)
         SnoozeEnd::Back => Some(v1::snooze::End::UntilBack(true)),
         SnoozeEnd::Off => None,
     };
-    #[allow(
-        clippy::needless_update,
-        reason = "a field that is new in the API changes nothing here"
-    )]
     let request = v1::SnoozeRuleRequest {
         rule_id,
         snooze: end.map(|end| v1::Snooze { end: Some(end) }),
-        ..Default::default()
+        request_id: request_id(),
     };
     let connection = session.connect().await?;
-    let answer = connection.rules().snooze_rule(request).await;
-    show(
-        session,
-        answer
-            .map_err(|status| connection.failure(&status))?
-            .into_inner()
-            .rule,
-        false,
-    )
+    let answer = connection.idempotent(|| {
+        let (mut rules, request) = (connection.rules(), request.clone());
+        async move { rules.snooze_rule(request).await }
+    });
+    show(session, answer.await?.rule, false)
 }
 
 pub(super) async fn list(session: &Session, args: RuleListArgs) -> Result<(), Failure> {

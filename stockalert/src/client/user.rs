@@ -180,25 +180,28 @@ fn reminders_text(seconds: Option<i64>) -> String {
 
 pub(super) async fn link(session: &Session) -> Result<(), Failure> {
     let connection = session.connect().await?;
-    let answer = connection
-        .users()
-        .create_link_token(v1::CreateLinkTokenRequest::default())
-        .await;
-    let answer = answer.map_err(|status| connection.failure(&status))?.into_inner();
-    let link = required(answer.telegram_link, "Telegram link")?.into();
+    let request = v1::CreateLinkTokenRequest {
+        request_id: request_id(),
+    };
+    let answer = connection.idempotent(|| {
+        let (mut users, request) = (connection.users(), request.clone());
+        async move { users.create_link_token(request).await }
+    });
+    let link = required(answer.await?.telegram_link, "Telegram link")?.into();
     session.screen.result(&link, || telegram(session, &link))
 }
 
 pub(super) async fn rotate_token(session: &Session) -> Result<(), Failure> {
     let connection = session.connect().await?;
-    let answer = connection
-        .users()
-        .rotate_token(v1::RotateTokenRequest::default())
-        .await;
-    let api_token = answer
-        .map_err(|status| connection.failure(&status))?
-        .into_inner()
-        .api_token;
+    // An answer that gets lost has the account's only token: the same request, with the old one, gets another.
+    let request = v1::RotateTokenRequest {
+        request_id: request_id(),
+    };
+    let answer = connection.idempotent(|| {
+        let (mut users, request) = (connection.users(), request.clone());
+        async move { users.rotate_token(request).await }
+    });
+    let api_token = answer.await?.api_token;
     // The old token is gone: the new one is shown whatever becomes of the file.
     let saved = if session.token_from_profile {
         session.save(&api_token)

@@ -333,22 +333,26 @@ impl UserService for Stub {
         &self,
         request: Request<v1::CreateLinkTokenRequest>,
     ) -> Result<Response<v1::CreateLinkTokenResponse>, Status> {
-        self.authenticated(request)?;
+        let request = self.authenticated(request)?;
         let telegram_link = Some(v1::TelegramLink {
             url: String::new(),
             ..Self::link()
         });
-        Ok(Response::new(v1::CreateLinkTokenResponse { telegram_link }))
+        self.answer(request.request_id, v1::CreateLinkTokenResponse { telegram_link })
     }
 
     async fn rotate_token(
         &self,
         request: Request<v1::RotateTokenRequest>,
     ) -> Result<Response<v1::RotateTokenResponse>, Status> {
-        self.authenticated(request)?;
-        self.state().token = "new-token".into();
-        Ok(Response::new(v1::RotateTokenResponse {
-            api_token: "new-token".into(),
-        }))
+        let request = self.authenticated(request)?;
+        let api_token = "new-token".to_owned();
+        let answer = v1::RotateTokenResponse {
+            api_token: api_token.clone(),
+        };
+        // A repeat may come with the old token.
+        let answer = self.answer(request.request_id, answer)?;
+        self.state().token = api_token;
+        Ok(answer)
     }
 }

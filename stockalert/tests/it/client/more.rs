@@ -97,6 +97,26 @@ async fn a_dry_run_says_that_nothing_was_changed_and_names_no_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_answer_got_lost_is_sent_again_under_the_same_id() {
+    let stub = Stub::start().await;
+    let home = registered_home(&stub);
+    home.json(&["rule", "add", "AAPL", "--low", "170"]);
+    for args in [
+        &["link"][..],
+        &["rule", "snooze", RULE_1, "2h"],
+        &["token", "rotate"],
+    ] {
+        stub.state().request_ids.clear();
+        stub.state().lost_answers = 1;
+        home.json(args);
+        let ids = stub.state().request_ids.clone();
+        assert_eq!(ids.len(), 2, "{args:?}");
+        assert!(ids[0].len() == 36 && ids[0] == ids[1], "{args:?}: {ids:?}");
+    }
+    assert_eq!(home.run(&["rule", "list"]).code, 0, "the new token is kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn settings_are_guarded_by_their_etag() {
     let stub = Stub::start().await;
     let home = registered_home(&stub);

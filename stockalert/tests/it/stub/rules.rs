@@ -80,9 +80,9 @@ impl RuleService for Stub {
         let rule = state.rules.iter_mut().find(|rule| rule.id == request.rule_id);
         let rule = rule.ok_or_else(|| Status::not_found("there is no such rule"))?;
         rule.snooze = request.snooze;
-        Ok(Response::new(v1::SnoozeRuleResponse {
-            rule: Some(rule.clone()),
-        }))
+        let rule = Some(rule.clone());
+        drop(state);
+        self.answer(request.request_id, v1::SnoozeRuleResponse { rule })
     }
 
     async fn preview_rule(
