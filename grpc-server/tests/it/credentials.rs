@@ -316,9 +316,10 @@ fn filled(message: &str, method: &MethodDescriptor, rule: &str, named: &mut bool
             _ => continue,
         };
         // A list of ids or tickers has one.
-        let value = match value {
-            Value::String(_) if field.is_list() => Value::List(vec![value]),
-            value => value,
+        let value = if field.is_list() && matches!(value, Value::String(_)) {
+            Value::List(vec![value])
+        } else {
+            value
         };
         filled.set_field(&field, value);
     }
