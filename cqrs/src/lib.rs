@@ -33,4 +33,5 @@ pub use queries::{
     AlertFeed, AlertView, Average, AverageRange, Breach, DeliveryFilter, ListedDelivery, NumberedAlert,
     OpenRange, Page, Preview, PricePoint, Queries, RuleFilter,
 };
+pub use queries::history::{Candle, ListedTicker};
 pub use store::{Store, StoreSettings};

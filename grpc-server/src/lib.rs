@@ -9,6 +9,7 @@ mod connections;
 mod guard;
 mod health;
 mod held;
+mod history;
 mod operator;
 mod proxies;
 mod quotes;

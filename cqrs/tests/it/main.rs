@@ -39,6 +39,7 @@ mod ledger;
 mod lists;
 mod outbox;
 mod previews;
+mod price_lists;
 mod prices;
 mod queries;
 mod rehearsing;

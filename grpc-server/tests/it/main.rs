@@ -68,6 +68,7 @@ mod credentials;
 mod health;
 mod limits;
 mod previews;
+mod price_lists;
 mod queries;
 mod reflection;
 mod refusal;
