@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cqrs::domain::{Restatement, Rule, Ticker};
+use cqrs::domain::{RearmMargin, Restatement, Rule, Ticker};
 use cqrs::{Commands, Idempotency, Operators, Queries};
 use proto::v1;
 use tokio::sync::Notify;
@@ -23,6 +23,8 @@ pub(crate) struct Api {
     pub(crate) outbox_filled: Arc<Notify>,
     pub(crate) streams: Streams,
     pub(crate) trials: Trials,
+    /// What previews go by.
+    pub(crate) margin: RearmMargin,
 }
 
 impl Api {

@@ -1,5 +1,5 @@
 use cqrs::RuleEdit;
-use cqrs::domain::{NewRule, RearmMargin, RuleId, Timestamp};
+use cqrs::domain::{NewRule, RuleId, Timestamp};
 use proto::v1;
 use proto::v1::rule_service_server::RuleService;
 use tonic::{Request, Response, Status};
@@ -165,10 +165,10 @@ impl RuleService for Api {
         let window = wire::preview_window(&mut fields, message.window);
         let rule = given_rule(&mut fields, message.rule.as_ref(), now);
         let (window, rule) = fields.finish(window.zip(rule))?;
-        let (from, margin) = (now.minus(window), RearmMargin::default());
+        let from = now.minus(window);
         let preview = self
             .queries
-            .preview(&rule.ticker, rule.range, margin, from, MOST_PREVIEWED)
+            .preview(&rule.ticker, rule.range, self.margin, from, MOST_PREVIEWED)
             .await
             .map_err(|error| of_store(&error))?;
         let (low, high) = (rule.range.low(), rule.range.high());

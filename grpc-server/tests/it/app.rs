@@ -178,6 +178,7 @@ impl App {
             },
             grpc_listen: address,
             max_rules_per_user: 200,
+            rearm_margin_permille: 2,
             rules_in_all: None,
             security: without_limits(),
         };

@@ -13,6 +13,7 @@ use crate::refusal::{assert_invalid, refused};
 
 on_both_stores! {
     a_preview_tells_how_often_a_rule_would_have_fired_and_how_far_the_price_is,
+    a_preview_goes_by_the_margin_that_is_set,
     deliveries_are_listed_for_their_user_alone,
     a_test_alert_needs_a_chat,
 }
@@ -114,6 +115,33 @@ async fn a_preview_tells_how_often_a_rule_would_have_fired_and_how_far_the_price
     assert_invalid(none, &["rule"], "no rule");
     assert_eq!(database.row_counts().await[2], ("rules", 0));
     app.stop().await;
+}
+
+async fn a_preview_goes_by_the_margin_that_is_set(database: Database) {
+    let quotes: Vec<_> = (0..)
+        .zip([("201", 300), ("199", 200), ("202", 100)])
+        .map(|(offset, (price, age))| (quote(price, age), offset))
+        .collect();
+    database.open().await.history().record(&quotes).await.unwrap();
+    // Back inside at 200, 199.6 or 190.
+    for (permille, fired) in [(0, 2), (2, 2), (50, 1)] {
+        let app = App::start_with(&database, &no_broker(), |config| {
+            config.rearm_margin_permille = permille;
+        })
+        .await;
+        let caller = app.register().await;
+        let request = v1::PreviewRuleRequest {
+            rule: Some(v1::NewRule {
+                ticker: "AAPL".into(),
+                high: Some("200".into()),
+                ..Default::default()
+            }),
+            window: None,
+        };
+        let answer = app.rules().preview_rule(caller.asks(request)).await.unwrap();
+        assert_eq!(answer.into_inner().alert_count, fired, "{permille}");
+        app.stop().await;
+    }
 }
 
 async fn deliveries_are_listed_for_their_user_alone(database: Database) {

@@ -139,6 +139,7 @@ async fn complaint(cert: &Path, key: &Path, client_ca: Option<&Path>) -> String 
         kafka: KafkaArgs::plain("127.0.0.1:9".to_owned(), 4),
         grpc_listen: "127.0.0.1:0".parse().unwrap(),
         max_rules_per_user: 200,
+        rearm_margin_permille: 2,
         rules_in_all: None,
         security: SecurityArgs {
             grpc_tls_cert: Some(cert.to_owned()),
