@@ -48,4 +48,5 @@ mod rules;
 mod snoozing;
 mod store;
 mod support;
+mod user_deletion;
 mod users;
