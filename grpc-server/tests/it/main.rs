@@ -59,6 +59,7 @@ macro_rules! on_both_systems {
 }
 
 mod access;
+mod admin;
 mod app;
 mod bad_input;
 mod batches;
@@ -67,6 +68,7 @@ mod conditions;
 mod credentials;
 mod health;
 mod limits;
+mod methods;
 mod previews;
 mod price_lists;
 mod queries;
@@ -77,3 +79,4 @@ mod rules_topic;
 mod streams;
 mod system;
 mod tls;
+mod user_deletion;

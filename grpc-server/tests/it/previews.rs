@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cqrs::LedgerChange;
-use cqrs::domain::{Alert, AlertPosition, ChatId, Quote, RuleVersion, Side, Timestamp, Token};
+use cqrs::domain::{Alert, AlertPosition, Quote, RuleVersion, Side, Timestamp};
 use proto::v1;
 use service::kafka::KafkaSettings;
 use tonic::Code;
@@ -219,15 +219,6 @@ async fn deliveries_are_listed_for_their_user_alone(database: Database) {
     app.stop().await;
 }
 
-/// Links a chat as the bot does.
-async fn link(database: &Database, app: &App, caller: &Caller, chat: i64) {
-    let request = caller.asks(v1::CreateLinkTokenRequest {});
-    let link = app.users().create_link_token(request).await.unwrap().into_inner();
-    let token = Token::presented(&link.telegram_link.unwrap().token);
-    let commands = database.open().await.commands(cqrs::Limits::default());
-    commands.link_chat(&token, ChatId::new(chat), None).await.unwrap();
-}
-
 async fn a_test_alert_needs_a_chat(database: Database) {
     let app = App::start(&database, &no_broker()).await;
     let caller = app.register().await;
@@ -240,7 +231,7 @@ async fn a_test_alert_needs_a_chat(database: Database) {
         (refusal.code, refusal.reason.as_str()),
         (Code::FailedPrecondition, "NO_CHAT")
     );
-    link(&database, &app, &caller, 4_711).await;
+    app.links_chat(&database, &caller, 4_711).await;
     let refusal = refused(send().await);
     assert_eq!(
         (refusal.code, refusal.reason.as_str()),
@@ -252,7 +243,7 @@ async fn a_test_alert_needs_a_chat(database: Database) {
 async fn a_test_alert_is_answered_once_the_log_has_it(database: Database, kafka: KafkaSettings) {
     let app = App::start(&database, &kafka).await;
     let caller = app.register().await;
-    link(&database, &app, &caller, 4_712).await;
+    app.links_chat(&database, &caller, 4_712).await;
     for _ in 0..2 {
         let request = caller.asks(v1::SendTestAlertRequest {});
         let alert = app.alerts().send_test_alert(request).await.unwrap();
