@@ -82,6 +82,17 @@ impl ApiRun {
         self.addresses.push(address);
     }
 
+    /// Instead of the one that there is: the settings as before, and these.
+    pub(crate) async fn replace_instance(&mut self, settings: &[(&'static str, &str)]) {
+        for mut instance in self.instances.drain(..) {
+            instance.kill().unwrap();
+        }
+        self.addresses.clear();
+        self.settings
+            .extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        self.add_instance().await;
+    }
+
     /// To the first instance, made when it is needed and made again when it broke.
     pub(crate) fn channel(&self) -> Channel {
         channel(&self.addresses[0])

@@ -11,6 +11,7 @@ mod cancelled_calls;
 mod collectors;
 mod engine;
 mod engine_run;
+mod hostile_connections;
 mod market_days;
 mod notifier_kills;
 mod notifier_run;

@@ -13,6 +13,8 @@ const USERS: usize = 16;
 
 /// Longer than a leader's lease (10 s) and the others' next look at it (1 s).
 const SHORTEST_PAUSE: Duration = Duration::from_millis(11_500);
+/// Longer than the lease, the look at it, and what the paused leader may have locked (5 s), on a slow machine.
+const TAKEOVER: Duration = Duration::from_secs(40);
 /// With it, a pause ends before and after the new leader makes good what the old one may have had in hand (6 s).
 const MORE_PAUSE_MS: u64 = 8_000;
 
@@ -31,6 +33,8 @@ pub(crate) struct RelayRun {
     share: usize,
     strikes: u32,
     changes_of_leader: u32,
+    /// How long it took at most until another led than the one that was paused.
+    longest_without: Duration,
     leader: Option<usize>,
     started: Instant,
     outcome: Option<(RulesTopic, Order)>,
@@ -50,6 +54,7 @@ impl RelayRun {
             share: commands / (strikes + 1),
             strikes: 0,
             changes_of_leader: 0,
+            longest_without: Duration::ZERO,
             leader: None,
             started: Instant::now(),
             outcome: None,
@@ -98,18 +103,28 @@ impl RelayRun {
         self.wait(500).await;
         self.api.instances[leader].pause().unwrap();
         self.strikes += 1;
-        let pause = SHORTEST_PAUSE + Duration::from_millis(self.random.below(MORE_PAUSE_MS));
         println!(
-            "pause {} of instance {leader} for {pause:.1?} after {} commands, {} in the outbox",
+            "pause {} of instance {leader} after {} commands, {} in the outbox",
             self.strikes,
             self.writers.done(),
             self.api.count("outbox")
         );
-        // Writers go on, and until the other leads, all of it waits.
-        let half = pause / 2;
-        tokio::time::sleep(half).await;
+        let paused = Instant::now();
+        // Writers go on, and until another leads, all of it waits.
+        tokio::time::sleep(SHORTEST_PAUSE / 2).await;
         self.writers.allow(self.share - self.share / 2);
-        tokio::time::sleep(pause - half).await;
+        while self.leaders(Some(leader)).await.is_empty() {
+            assert!(paused.elapsed() < TAKEOVER, "nobody leads instead");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let took = paused.elapsed();
+        self.longest_without = self.longest_without.max(took);
+        tokio::time::sleep(SHORTEST_PAUSE.saturating_sub(took)).await;
+        self.wait(MORE_PAUSE_MS).await;
+        println!(
+            "another leads after {took:.1?}; it goes on after {:.1?}",
+            paused.elapsed()
+        );
         self.api.instances[leader].resume().unwrap();
     }
 
@@ -117,16 +132,22 @@ impl RelayRun {
         tokio::time::sleep(Duration::from_millis(self.random.below(most_ms))).await;
     }
 
+    /// Who says that they lead, but for one that is not asked.
+    async fn leaders(&self, but: Option<usize>) -> Vec<usize> {
+        let mut leaders = Vec::new();
+        for (number, instance) in self.api.instances.iter().enumerate() {
+            if but != Some(number) && instance.metric("stockalert_outbox_relay_leader").await == Some(1.0) {
+                leaders.push(number);
+            }
+        }
+        leaders
+    }
+
     /// Waits until exactly one leads.
     async fn leader(&mut self) -> usize {
         let start = Instant::now();
         loop {
-            let mut leaders = Vec::new();
-            for (number, instance) in self.api.instances.iter().enumerate() {
-                if instance.metric("stockalert_outbox_relay_leader").await == Some(1.0) {
-                    leaders.push(number);
-                }
-            }
+            let leaders = self.leaders(None).await;
             if let [leader] = leaders[..] {
                 if self.leader.is_some_and(|before| before != leader) {
                     self.changes_of_leader += 1;
@@ -155,11 +176,12 @@ impl RelayRun {
     pub(crate) fn print(&self, what: &str) {
         let (topic, order) = self.outcome.as_ref().unwrap();
         println!(
-            "relay, {} {what} in {:.0?}, {} changes of leader: {}; {} rules with {} records in the topic, {} of them repeats, \
+            "relay, {} {what} in {:.0?}, {} changes of leader, at most {:.1?} after a pause began: {}; {} rules with {} records in the topic, {} of them repeats, \
              {} of those after a newer version; no version missing, none in the wrong order, the newest last, no rule twice",
             self.strikes,
             self.started.elapsed(),
             self.changes_of_leader,
+            self.longest_without,
             self.writers,
             topic.rules().count(),
             topic.record_count(),
