@@ -29,9 +29,9 @@ pub use ledger::{
 };
 pub use operators::{Operators, UserSummary, Waiting};
 pub use outbox::{Outbox, OutboxEntry};
+pub use queries::history::{Candle, ListedTicker};
 pub use queries::{
     AlertFeed, AlertView, Average, AverageRange, Breach, DeliveryFilter, ListedDelivery, NumberedAlert,
     OpenRange, Page, Preview, PricePoint, Queries, RuleFilter,
 };
-pub use queries::history::{Candle, ListedTicker};
 pub use store::{Store, StoreSettings};

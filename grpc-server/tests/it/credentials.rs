@@ -205,7 +205,8 @@ async fn every_method_does_its_work_for_whom_it_is(database: Database, kafka: Ka
                 let answers = call(&app.channel, &method, request.clone(), token, LISTENED).await;
                 match &answers {
                     Err(status)
-                        if refusal_of(status).reason == "BROKER_UNAVAILABLE" && started.elapsed() < PATIENCE => {}
+                        if refusal_of(status).reason == "BROKER_UNAVAILABLE"
+                            && started.elapsed() < PATIENCE => {}
                     _ => break answers,
                 }
             };
