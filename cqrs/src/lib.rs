@@ -31,6 +31,7 @@ pub use ledger::{
 };
 pub use operators::{Operators, UserSummary, Waiting};
 pub use outbox::{Outbox, OutboxEntry};
+pub use queries::history::{Candle, ListedTicker};
 pub use queries::{
     AlertFeed, AlertView, Average, AverageRange, Breach, DeliveryFilter, LateToken, ListedDelivery,
     NumberedAlert, OpenRange, Page, Preview, PreviewLimits, PricePoint, Queries, RuleFilter,

@@ -1,6 +1,7 @@
 mod alert_feed;
 mod deliveries;
 mod feeds;
+pub(crate) mod history;
 mod preview;
 mod prices;
 mod restatements;

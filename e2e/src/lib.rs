@@ -11,6 +11,7 @@ pub mod process;
 pub mod report;
 pub mod rule_book;
 pub mod rule_history;
+pub mod rules_topic;
 pub mod servers;
 pub mod telegram_stub;
 

@@ -1,6 +1,8 @@
 //! The services as processes of their own, to be killed and started again.
 
+use std::collections::hash_map::RandomState;
 use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,12 +21,19 @@ pub struct Service {
     child: Child,
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago. Below those that outgoing connections use, so that none of them has taken it when a
+/// service that was killed starts again.
 ///
 /// # Errors
 /// If there is none.
 pub fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    for _ in 0..1_000 {
+        let port = 12_000 + u16::try_from(RandomState::new().build_hasher().finish() % 8_000)?;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("none of 1,000 ports was free")
 }
 
 impl Service {

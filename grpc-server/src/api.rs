@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cqrs::domain::{Restatement, Rule, Ticker};
+use cqrs::domain::{RearmMargin, Restatement, Rule, Ticker};
 use cqrs::{Commands, Idempotency, Queries};
 use proto::v1;
 use tokio::sync::{Notify, Semaphore};
@@ -23,6 +23,8 @@ pub(crate) struct Api {
     pub(crate) streams: Streams,
     pub(crate) trials: Trials,
     pub(crate) previews: Arc<Semaphore>,
+    /// What previews go by.
+    pub(crate) margin: RearmMargin,
 }
 
 impl Api {

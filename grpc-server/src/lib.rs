@@ -10,6 +10,7 @@ mod connections;
 mod guard;
 mod health;
 mod held;
+mod history;
 mod operator;
 mod proxies;
 mod quotes;
@@ -76,6 +77,10 @@ pub struct Config {
     /// Most rules of one user, 1 to 10000.
     #[arg(long, env = "MAX_RULES_PER_USER", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_rules_per_user: u32,
+    /// How far back inside its range, in thousandths of the threshold, a price must be before its episode ends: what
+    /// previews go by, so the same as alert-system's.
+    #[arg(long, env = "REARM_MARGIN_PERMILLE", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=100))]
+    pub rearm_margin_permille: u16,
     /// Most rules in all; none: no limit. Set by `stockalert up`, whose log holds no more.
     #[arg(skip)]
     pub rules_in_all: Option<u32>,
@@ -132,11 +137,14 @@ mod tests {
     fn bad_settings_are_refused_with_the_flag_and_the_values_allowed() {
         let config = parse(&[]).unwrap();
         assert_eq!((config.max_rules_per_user, config.rules_in_all), (200, None));
+        assert_eq!(config.rearm_margin_permille, 2);
         for (flag, value, allowed) in [
             ("--grpc-listen", "nowhere", "127.0.0.1:50051"),
             ("--grpc-listen", "127.0.0.1", "127.0.0.1:50051"),
             ("--max-rules-per-user", "0", "1..=10000"),
             ("--max-rules-per-user", "many", "invalid digit"),
+            ("--rearm-margin-permille", "101", "0..=100"),
+            ("--rearm-margin-permille", "0.2", "invalid digit"),
         ] {
             let error = parse(&[flag, value]).unwrap_err();
             assert!(error.contains(flag) && error.contains(allowed), "{error}");

@@ -52,6 +52,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_byte_of_the_hash_counts() {
+        let secret = "0123456789abcdef0123456789abcdef";
+        let token: OperatorToken = secret.parse().unwrap();
+        for at in 0..token.0.len() {
+            for bit in 0..8 {
+                let mut almost = token.clone();
+                almost.0[at] ^= 1 << bit;
+                assert!(!almost.is(secret), "byte {at}, bit {bit}");
+            }
+        }
+    }
+
+    #[test]
     fn only_the_token_itself_is_the_token_and_it_is_never_shown() {
         let secret = "0123456789abcdef0123456789abcdef";
         let token: OperatorToken = secret.parse().unwrap();

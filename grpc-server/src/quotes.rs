@@ -55,6 +55,27 @@ impl QuoteService for Api {
         }))
     }
 
+    async fn list_tickers(
+        &self,
+        request: Request<v1::ListTickersRequest>,
+    ) -> Result<Response<v1::ListTickersResponse>, Status> {
+        self.listed_tickers(request).await
+    }
+
+    async fn list_quotes(
+        &self,
+        request: Request<v1::ListQuotesRequest>,
+    ) -> Result<Response<v1::ListQuotesResponse>, Status> {
+        self.recorded_quotes(request).await
+    }
+
+    async fn list_candles(
+        &self,
+        request: Request<v1::ListCandlesRequest>,
+    ) -> Result<Response<v1::ListCandlesResponse>, Status> {
+        self.candles(request).await
+    }
+
     async fn watch_quotes(
         &self,
         request: Request<v1::WatchQuotesRequest>,

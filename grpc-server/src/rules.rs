@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cqrs::domain::{NewRule, RearmMargin, RuleId, Timestamp};
+use cqrs::domain::{NewRule, RuleId, Timestamp};
 use cqrs::{PreviewLimits, RuleEdit};
 use proto::v1;
 use proto::v1::rule_service_server::RuleService;
@@ -178,11 +178,11 @@ impl RuleService for Api {
         let window = wire::preview_window(&mut fields, message.window);
         let rule = given_rule(&mut fields, message.rule.as_ref(), now);
         let (window, rule) = fields.finish(window.zip(rule))?;
-        let (from, margin) = (now.minus(window), RearmMargin::default());
+        let from = now.minus(window);
         let _turn = turn(&self.previews).await?;
         let preview = self
             .queries
-            .preview(&rule.ticker, rule.range, margin, from, PREVIEW)
+            .preview(&rule.ticker, rule.range, self.margin, from, PREVIEW)
             .await
             .map_err(|error| of_store(&error))?;
         let (low, high) = (rule.range.low(), rule.range.high());

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use cqrs::domain::RearmMargin;
 use cqrs::{Limits, Store};
 use proto::v1::admin_service_server::AdminServiceServer;
 use proto::v1::alert_service_server::AlertServiceServer;
@@ -94,6 +95,7 @@ pub async fn serve(listener: TcpListener, config: Config, context: Context) -> a
         streams: Streams::start(&store, queries.clone(), context.shutdown.child_token()),
         trials: Trials::new(config.kafka.settings()),
         previews: Arc::new(Semaphore::new(PREVIEWS_AT_ONCE)),
+        margin: RearmMargin::from_permille(config.rearm_margin_permille),
     };
     let routes = routes(&api, admin)?.add_service(health_service);
     let address = listener.local_addr().context("the listener has no address")?;

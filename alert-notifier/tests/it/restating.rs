@@ -32,6 +32,7 @@ impl Relay {
             kafka: of_notifier.kafka,
             grpc_listen: listener.local_addr().unwrap(),
             max_rules_per_user: 200,
+            rearm_margin_permille: 2,
             rules_in_all: None,
             security: grpc_server::SecurityArgs::default(),
         };

@@ -6,12 +6,16 @@
     reason = "tests fail by panicking and print what they measured"
 )]
 
+mod api_run;
+mod cancelled_calls;
 mod collectors;
 mod engine;
 mod engine_run;
+mod hostile_connections;
 mod market_days;
 mod notifier_kills;
 mod notifier_run;
+mod relay;
 mod settings;
 mod system;
 mod telegram_stub;

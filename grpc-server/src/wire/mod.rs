@@ -2,12 +2,14 @@
 
 mod deliveries;
 mod fields;
+mod history;
 mod input;
 mod output;
 mod rules;
 
 pub(crate) use deliveries::{delivery, delivery_filter};
 pub(crate) use fields::Fields;
+pub(crate) use history::{candle, candle_range, listed_ticker, time_range};
 pub(crate) use input::{
     average_range, email, expire_time, idempotency, mask, new_rule, new_rules, optional_price, page,
     random_request_id, range, reminder_interval, request_id,

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cqrs::domain::{ChatId, Quote, Timestamp, Token};
 use cqrs::{Store, StoreSettings};
 use grpc_server::{Config, SecurityArgs};
 use proto::v1;
+use proto::v1::admin_service_client::AdminServiceClient;
 use proto::v1::alert_service_client::AlertServiceClient;
 use proto::v1::quote_service_client::QuoteServiceClient;
 use proto::v1::rule_service_client::RuleServiceClient;
@@ -178,6 +180,7 @@ impl App {
             },
             grpc_listen: address,
             max_rules_per_user: 200,
+            rearm_margin_permille: 2,
             rules_in_all: None,
             security: without_limits(),
         };
@@ -236,6 +239,26 @@ impl App {
 
     pub(crate) fn system(&self) -> SystemServiceClient<Channel> {
         SystemServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn admin(&self) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel.clone())
+    }
+
+    /// Links a chat as the bot does.
+    pub(crate) async fn links_chat(&self, database: &Database, caller: &Caller, chat: i64) {
+        let request = caller.asks(v1::CreateLinkTokenRequest::default());
+        let link = self
+            .users()
+            .create_link_token(request)
+            .await
+            .unwrap()
+            .into_inner();
+        let token = Token::presented(&link.telegram_link.unwrap().token);
+        let store = database.open().await;
+        let commands = store.commands(cqrs::Limits::default());
+        commands.link_chat(&token, ChatId::new(chat), None).await.unwrap();
+        store.close().await;
     }
 
     /// A new user without rules.
@@ -297,6 +320,24 @@ pub(crate) fn with_token<T>(message: T, token: &str) -> Request<T> {
 
 pub(crate) fn some_email() -> String {
     format!("user-{}@example.org", Uuid::new_v4().simple())
+}
+
+/// Records a price of a minute ago.
+pub(crate) async fn record_quote(database: &Database, ticker: &str) {
+    let time = Timestamp::now().minus(Duration::from_secs(60));
+    let quote = Quote {
+        ticker: ticker.parse().unwrap(),
+        price: "190.5".parse().unwrap(),
+        currency: "USD".into(),
+        volume: None,
+        trade_side: None,
+        event_time: time,
+        ingest_time: time,
+        source: "replay".into(),
+    };
+    let store = database.open().await;
+    store.history().record(&[(quote, 1)]).await.unwrap();
+    store.close().await;
 }
 
 /// A rule that makes sense.

@@ -59,6 +59,7 @@ macro_rules! on_both_systems {
 }
 
 mod access;
+mod admin;
 mod app;
 mod bad_input;
 mod batches;
@@ -67,7 +68,9 @@ mod conditions;
 mod credentials;
 mod health;
 mod limits;
+mod methods;
 mod previews;
+mod price_lists;
 mod queries;
 mod reflection;
 mod refusal;
@@ -77,3 +80,4 @@ mod streams;
 mod system;
 mod tls;
 mod tokens;
+mod user_deletion;

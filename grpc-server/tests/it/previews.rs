@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cqrs::LedgerChange;
-use cqrs::domain::{Alert, AlertPosition, ChatId, Quote, RuleVersion, Side, Timestamp, Token};
+use cqrs::domain::{Alert, AlertPosition, Quote, RuleVersion, Side, Timestamp};
 use proto::v1;
 use service::kafka::KafkaSettings;
 use tonic::Code;
@@ -13,6 +13,7 @@ use crate::refusal::{assert_invalid, refused};
 
 on_both_stores! {
     a_preview_tells_how_often_a_rule_would_have_fired_and_how_far_the_price_is,
+    a_preview_goes_by_the_margin_that_is_set,
     deliveries_are_listed_for_their_user_alone,
     a_test_alert_needs_a_chat,
 }
@@ -116,6 +117,33 @@ async fn a_preview_tells_how_often_a_rule_would_have_fired_and_how_far_the_price
     app.stop().await;
 }
 
+async fn a_preview_goes_by_the_margin_that_is_set(database: Database) {
+    let quotes: Vec<_> = (0..)
+        .zip([("201", 300), ("199", 200), ("202", 100)])
+        .map(|(offset, (price, age))| (quote(price, age), offset))
+        .collect();
+    database.open().await.history().record(&quotes).await.unwrap();
+    // Back inside at 200, 199.6 or 190.
+    for (permille, fired) in [(0, 2), (2, 2), (50, 1)] {
+        let app = App::start_with(&database, &no_broker(), |config| {
+            config.rearm_margin_permille = permille;
+        })
+        .await;
+        let caller = app.register().await;
+        let request = v1::PreviewRuleRequest {
+            rule: Some(v1::NewRule {
+                ticker: "AAPL".into(),
+                high: Some("200".into()),
+                ..Default::default()
+            }),
+            window: None,
+        };
+        let answer = app.rules().preview_rule(caller.asks(request)).await.unwrap();
+        assert_eq!(answer.into_inner().alert_count, fired, "{permille}");
+        app.stop().await;
+    }
+}
+
 async fn deliveries_are_listed_for_their_user_alone(database: Database) {
     let app = App::start(&database, &no_broker()).await;
     let (caller, other) = (app.register().await, app.register().await);
@@ -191,15 +219,6 @@ async fn deliveries_are_listed_for_their_user_alone(database: Database) {
     app.stop().await;
 }
 
-/// Links a chat as the bot does.
-async fn link(database: &Database, app: &App, caller: &Caller, chat: i64) {
-    let request = caller.asks(v1::CreateLinkTokenRequest::default());
-    let link = app.users().create_link_token(request).await.unwrap().into_inner();
-    let token = Token::presented(&link.telegram_link.unwrap().token);
-    let commands = database.open().await.commands(cqrs::Limits::default());
-    commands.link_chat(&token, ChatId::new(chat), None).await.unwrap();
-}
-
 async fn a_test_alert_needs_a_chat(database: Database) {
     let app = App::start(&database, &no_broker()).await;
     let caller = app.register().await;
@@ -212,7 +231,7 @@ async fn a_test_alert_needs_a_chat(database: Database) {
         (refusal.code, refusal.reason.as_str()),
         (Code::FailedPrecondition, "NO_CHAT")
     );
-    link(&database, &app, &caller, 4_711).await;
+    app.links_chat(&database, &caller, 4_711).await;
     let refusal = refused(send().await);
     assert_eq!(
         (refusal.code, refusal.reason.as_str()),
@@ -237,7 +256,7 @@ async fn a_test_alert_needs_a_chat(database: Database) {
 async fn a_test_alert_is_answered_once_the_log_has_it(database: Database, kafka: KafkaSettings) {
     let app = App::start(&database, &kafka).await;
     let caller = app.register().await;
-    link(&database, &app, &caller, 4_712).await;
+    app.links_chat(&database, &caller, 4_712).await;
     let send = async |request_id: &str| {
         let request = v1::SendTestAlertRequest {
             request_id: request_id.to_owned(),

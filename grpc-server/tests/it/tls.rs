@@ -139,6 +139,7 @@ async fn complaint(cert: &Path, key: &Path, client_ca: Option<&Path>) -> String 
         kafka: KafkaArgs::plain("127.0.0.1:9".to_owned(), 4),
         grpc_listen: "127.0.0.1:0".parse().unwrap(),
         max_rules_per_user: 200,
+        rearm_margin_permille: 2,
         rules_in_all: None,
         security: SecurityArgs {
             grpc_tls_cert: Some(cert.to_owned()),
@@ -152,6 +153,113 @@ async fn complaint(cert: &Path, key: &Path, client_ca: Option<&Path>) -> String 
     error.to_string()
 }
 
+/// A certificate, its key, authorities of clients, and what is said of them.
+type BadFiles = (
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+    [&'static str; 4],
+);
+
+const CERT: &str = "server.pem";
+const KEY: &str = "server.key";
+
+const BAD_FILES: [BadFiles; 13] = [
+    (
+        "none.pem",
+        KEY,
+        None,
+        ["GRPC_TLS_CERT=", "none.pem", "No such file", "give a PEM file"],
+    ),
+    (
+        ".",
+        KEY,
+        None,
+        ["GRPC_TLS_CERT=", "can't be read", "directory", "give a PEM file"],
+    ),
+    (
+        "large.pem",
+        KEY,
+        None,
+        ["GRPC_TLS_CERT=", "large.pem", "larger", "give a PEM file"],
+    ),
+    (
+        "empty.pem",
+        KEY,
+        None,
+        [
+            "GRPC_TLS_CERT=",
+            "empty.pem",
+            "no certificate",
+            "BEGIN CERTIFICATE",
+        ],
+    ),
+    (
+        "server.key",
+        KEY,
+        None,
+        [
+            "GRPC_TLS_CERT=",
+            "server.key",
+            "no certificate",
+            "BEGIN CERTIFICATE",
+        ],
+    ),
+    (
+        "cut.pem",
+        KEY,
+        None,
+        ["GRPC_TLS_CERT=", "cut.pem", "PEM", "BEGIN CERTIFICATE"],
+    ),
+    (
+        CERT,
+        "none.key",
+        None,
+        ["GRPC_TLS_KEY=", "none.key", "No such file", "give a PEM file"],
+    ),
+    (
+        CERT,
+        "cut.key",
+        None,
+        ["GRPC_TLS_KEY=", "cut.key", "no private key", "BEGIN PRIVATE KEY"],
+    ),
+    (
+        CERT,
+        CERT,
+        None,
+        [
+            "GRPC_TLS_KEY=",
+            "server.pem",
+            "no private key",
+            "BEGIN PRIVATE KEY",
+        ],
+    ),
+    (
+        CERT,
+        "locked.key",
+        None,
+        ["GRPC_TLS_KEY=", "locked.key", "passphrase", "openssl pkey"],
+    ),
+    (
+        CERT,
+        "client.key",
+        None,
+        ["GRPC_TLS_CERT=", "client.key", "together", "private key of"],
+    ),
+    (
+        CERT,
+        KEY,
+        Some("empty.pem"),
+        ["GRPC_TLS_CLIENT_CA=", "empty.pem", "no certificate", "BEGIN"],
+    ),
+    (
+        CERT,
+        KEY,
+        Some("none.pem"),
+        ["GRPC_TLS_CLIENT_CA=", "none.pem", "No such file", "give a PEM"],
+    ),
+];
+
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "a table of what can be wrong")]
 async fn a_file_that_cant_be_used_is_named_with_the_reason_and_the_remedy() {
@@ -164,102 +272,7 @@ async fn a_file_that_cant_be_used_is_named_with_the_reason_and_the_remedy() {
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
     );
     files.write("large.pem", &"x".repeat(1024 * 1024 + 1));
-    let (cert, key) = ("server.pem", "server.key");
-    for (cert, key, client_ca, said) in [
-        (
-            "none.pem",
-            key,
-            None,
-            ["GRPC_TLS_CERT=", "none.pem", "No such file", "give a PEM file"],
-        ),
-        (
-            ".",
-            key,
-            None,
-            ["GRPC_TLS_CERT=", "can't be read", "directory", "give a PEM file"],
-        ),
-        (
-            "large.pem",
-            key,
-            None,
-            ["GRPC_TLS_CERT=", "large.pem", "larger", "give a PEM file"],
-        ),
-        (
-            "empty.pem",
-            key,
-            None,
-            [
-                "GRPC_TLS_CERT=",
-                "empty.pem",
-                "no certificate",
-                "BEGIN CERTIFICATE",
-            ],
-        ),
-        (
-            "server.key",
-            key,
-            None,
-            [
-                "GRPC_TLS_CERT=",
-                "server.key",
-                "no certificate",
-                "BEGIN CERTIFICATE",
-            ],
-        ),
-        (
-            "cut.pem",
-            key,
-            None,
-            ["GRPC_TLS_CERT=", "cut.pem", "PEM", "BEGIN CERTIFICATE"],
-        ),
-        (
-            cert,
-            "none.key",
-            None,
-            ["GRPC_TLS_KEY=", "none.key", "No such file", "give a PEM file"],
-        ),
-        (
-            cert,
-            "cut.key",
-            None,
-            ["GRPC_TLS_KEY=", "cut.key", "no private key", "BEGIN PRIVATE KEY"],
-        ),
-        (
-            cert,
-            cert,
-            None,
-            [
-                "GRPC_TLS_KEY=",
-                "server.pem",
-                "no private key",
-                "BEGIN PRIVATE KEY",
-            ],
-        ),
-        (
-            cert,
-            "locked.key",
-            None,
-            ["GRPC_TLS_KEY=", "locked.key", "passphrase", "openssl pkey"],
-        ),
-        (
-            cert,
-            "client.key",
-            None,
-            ["GRPC_TLS_CERT=", "client.key", "together", "private key of"],
-        ),
-        (
-            cert,
-            key,
-            Some("empty.pem"),
-            ["GRPC_TLS_CLIENT_CA=", "empty.pem", "no certificate", "BEGIN"],
-        ),
-        (
-            cert,
-            key,
-            Some("none.pem"),
-            ["GRPC_TLS_CLIENT_CA=", "none.pem", "No such file", "give a PEM"],
-        ),
-    ] {
+    for (cert, key, client_ca, said) in BAD_FILES {
         let client_ca = client_ca.map(|name| files.path(name));
         let complaint = complaint(&files.path(cert), &files.path(key), client_ca.as_deref()).await;
         for part in said {

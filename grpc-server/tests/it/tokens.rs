@@ -140,7 +140,7 @@ async fn who_never_got_the_new_token_repeats_the_request_with_the_old_one() {
 #[tokio::test]
 async fn a_token_that_became_too_old_lets_its_user_replace_it_or_go() {
     let database = Database::sqlite();
-    let app = credentials::start(&database).await;
+    let app = credentials::start(&database, &no_broker()).await;
     let rules = |token: &str| with_token(v1::ListRulesRequest::default(), token);
     let late: Caller = credentials::expired(&app, &database).await;
     assert_unauthenticated(app.rules().list_rules(rules(&late.token)).await, "too old");

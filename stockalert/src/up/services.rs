@@ -18,6 +18,7 @@ pub(super) fn all(settings: &Settings, listener: TcpListener) -> Vec<Service> {
         grpc_listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
         max_rules_per_user: settings.max_rules_per_user,
         rules_in_all: settings.rules_in_all,
+        rearm_margin_permille: settings.rearm_margin_permille,
         security: settings.security.clone(),
     };
     let data_collector = data_collector::Config {

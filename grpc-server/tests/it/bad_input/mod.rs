@@ -1,5 +1,7 @@
 //! Whatever a caller sends, the answer says what is wrong with which field, and nothing is stored.
 
+mod every_field;
+mod history;
 mod reads;
 mod requests;
 mod rules;
