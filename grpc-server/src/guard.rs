@@ -1,5 +1,6 @@
 //! What every request passes before a service sees it: a caller, a share of what there is, and a deadline.
 
+mod edges;
 mod refusals;
 
 use std::convert::Infallible;
@@ -10,12 +11,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use cqrs::domain::{Token, UserId};
+use cqrs::domain::UserId;
 use cqrs::{Caller, Holder, LateToken, Queries};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::http::{HeaderMap, Request, Response, header};
-use tonic::{Code, Status};
+use tonic::codegen::http::{HeaderMap, Request, Response};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
@@ -29,6 +30,7 @@ use crate::status::{complete, of_store, unauthenticated};
 use crate::timely::Timely;
 use crate::{MAX_REQUESTS_IN_HAND, MAX_REQUESTS_OF_ONE, REQUEST_TIMEOUT, SecurityArgs};
 
+use edges::{bearer_token, record};
 use refusals::{busy, ended, late, operator_only, users_only};
 pub(crate) use refusals::{too_many_streams, too_often, unread};
 
@@ -213,14 +215,12 @@ where
         record(of_work, &response, started);
         response
     };
-    match tokio::spawn(work.in_current_span()).await {
-        Ok(response) => response,
-        Err(_) => {
-            let response = of_store(&cqrs::StoreError::Interrupted).into_http();
-            record(label, &response, started);
-            response
-        }
-    }
+    let done = tokio::spawn(work.in_current_span()).await;
+    done.unwrap_or_else(|_| {
+        let response = of_store(&cqrs::StoreError::Interrupted).into_http();
+        record(label, &response, started);
+        response
+    })
 }
 
 impl Guard {
@@ -309,9 +309,8 @@ impl Guard {
             _of_known: Some(self.in_hand.take(share).map_err(busy)?),
         };
         if let Share::User(_) = share {
-            self.calls
-                .take(share, Instant::now())
-                .map_err(|wait| too_often("calls", wait))?;
+            let counted = self.calls.take(share, Instant::now());
+            counted.map_err(|wait| too_often("calls", wait))?;
         }
         Ok((who, place))
     }
@@ -394,25 +393,6 @@ impl Guard {
             }
         })
     }
-}
-
-fn bearer_token(headers: &HeaderMap) -> Option<Token> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return None;
-    };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| Token::presented(token))
-}
-
-fn record(method: String, response: &Response<Body>, started: Instant) {
-    // A success carries its status in the trailers, a refusal in the headers.
-    let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
-    metrics::counter!("stockalert_grpc_requests_total", "method" => method.clone(), "code" => format!("{code:?}"))
-        .increment(1);
-    metrics::histogram!("stockalert_grpc_request_duration_seconds", "method" => method)
-        .record(started.elapsed().as_secs_f64());
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@ use std::sync::Mutex;
 use cqrs::{Store, StoreSettings};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
 use tokio::sync::Notify;
+use tonic::Code;
+use tonic::codegen::http::header;
 use tower::service_fn;
 
 use super::*;
