@@ -261,7 +261,6 @@ const BAD_FILES: [BadFiles; 13] = [
 ];
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "a table of what can be wrong")]
 async fn a_file_that_cant_be_used_is_named_with_the_reason_and_the_remedy() {
     let files = Files::new();
     files.write("empty.pem", "");

@@ -72,6 +72,7 @@ impl Server {
             kafka: KafkaArgs::plain("127.0.0.1:9".to_owned(), 4),
             grpc_listen: address,
             max_rules_per_user: 200,
+            rearm_margin_permille: 2,
             rules_in_all: None,
             security: SecurityArgs {
                 grpc_tls_cert: Some(files.path("server.pem")),
