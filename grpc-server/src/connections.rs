@@ -4,8 +4,8 @@ use std::future::Future as _;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tonic::codegen::http::Extensions;
 use tonic::transport::server::{Connected, TlsConnectInfo};
 
 use crate::SecurityArgs;
-use crate::addresses::{SlotOfSource, SlotsOfSources, Source};
+use crate::addresses::{RatesOfSources, SlotOfSource, SlotsOfSources, Source};
 use crate::proxies::TrustedProxies;
 
 /// A client sends its first bytes at once; who has sent nothing by then has nothing to say.
@@ -27,7 +27,16 @@ const GREETING: Duration = Duration::from_secs(10);
 pub(crate) const IDLE: Duration = Duration::from_secs(10 * 60);
 
 /// The same where no call has shown a token yet: such a connection is likely only to take a place.
-const IDLE_STRANGER: Duration = Duration::from_secs(60);
+const IDLE_STRANGER: Duration = Duration::from_secs(20);
+
+/// Which part of all connections may be such, and of one address's: a crowd of strangers costs a quarter of the memory, and
+/// takes no place from callers who are known. Who comes with a token is one of them for a moment.
+const PART_OF_STRANGERS: usize = 4;
+const PART_OF_STRANGERS_OF_ONE: usize = 2;
+
+/// How often one address may connect, beyond as many connections at once as it may have: who is cut off for what they send
+/// would else come again hundreds of times a second.
+const CONNECTIONS_PER_SECOND: u32 = 50;
 
 /// After a connection could not be taken, as where the process has no more file handles.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -37,6 +46,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Connections {
     listener: TcpListener,
     slots: SlotsOfSources,
+    /// Of those where no call has shown a token yet.
+    of_strangers: SlotsOfSources,
+    arrivals: RatesOfSources,
     /// Of those who stand for others.
     of_proxies: SlotsOfSources,
     proxies: TrustedProxies,
@@ -50,19 +62,30 @@ impl Connections {
         Self {
             listener,
             slots: SlotsOfSources::new(most, of_one),
+            of_strangers: SlotsOfSources::new(
+                most.div_ceil(PART_OF_STRANGERS),
+                of_one.div_ceil(PART_OF_STRANGERS_OF_ONE),
+            ),
+            arrivals: RatesOfSources::new(
+                CONNECTIONS_PER_SECOND,
+                Duration::from_secs(1),
+                security.max_connections_per_address,
+            ),
             of_proxies: SlotsOfSources::new(most, most),
             proxies: security.trusted_proxies.clone(),
             pause: None,
         }
     }
 
-    fn place(&self, address: IpAddr) -> Option<SlotOfSource> {
-        let slots = if self.proxies.contains(address) {
-            &self.of_proxies
-        } else {
-            &self.slots
-        };
-        slots.take(Source::of(address)).ok()
+    /// A place, and one among strangers for as long as it is theirs.
+    fn places(&self, address: IpAddr) -> Option<(SlotOfSource, Option<SlotOfSource>)> {
+        let source = Source::of(address);
+        if self.proxies.contains(address) {
+            return Some((self.of_proxies.take(source).ok()?, None));
+        }
+        self.arrivals.take(source, std::time::Instant::now()).ok()?;
+        let place = self.slots.take(source).ok()?;
+        Some((place, Some(self.of_strangers.take(source).ok()?)))
     }
 }
 
@@ -84,7 +107,7 @@ impl Stream for Connections {
                 }
             };
             let address = peer.ip();
-            let Some(place) = self.place(address) else {
+            let Some((place, of_stranger)) = self.places(address) else {
                 metrics::counter!("stockalert_grpc_connections_refused_total").increment(1);
                 continue;
             };
@@ -92,7 +115,7 @@ impl Stream for Connections {
                 tracing::debug!(%error, "a connection was gone before it was taken");
                 continue;
             }
-            return Poll::Ready(Some(Ok(Connection::new(stream, address, place))));
+            return Poll::Ready(Some(Ok(Connection::new(stream, address, place, of_stranger))));
         }
     }
 }
@@ -122,6 +145,8 @@ struct Calls {
     last_ended: AtomicU64,
     /// Whether one of them showed a token that let it in.
     known: AtomicBool,
+    /// The place among strangers, until then.
+    of_stranger: Mutex<Option<SlotOfSource>>,
 }
 
 /// A call in hand, until dropped.
@@ -129,12 +154,18 @@ struct Calls {
 pub(crate) struct Call(Arc<Calls>);
 
 impl Connection {
-    fn new(stream: TcpStream, address: IpAddr, place: SlotOfSource) -> Self {
+    fn new(
+        stream: TcpStream,
+        address: IpAddr,
+        place: SlotOfSource,
+        of_stranger: Option<SlotOfSource>,
+    ) -> Self {
         let calls = Calls {
             opened: Instant::now(),
             in_hand: AtomicUsize::new(0),
             last_ended: AtomicU64::new(0),
             known: AtomicBool::new(false),
+            of_stranger: Mutex::new(of_stranger),
         };
         Self {
             stream,
@@ -198,7 +229,14 @@ impl Peer {
 
     /// Marks that a call showed a token that let it in.
     pub(crate) fn is_known(&self) {
-        self.calls.known.store(true, Ordering::Release);
+        if !self.calls.known.swap(true, Ordering::AcqRel) {
+            let mut of_stranger = self
+                .calls
+                .of_stranger
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            drop(of_stranger.take());
+        }
     }
 
     /// Marks that a call is in hand.
@@ -278,72 +316,4 @@ impl AsyncWrite for Connection {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio_stream::StreamExt as _;
-
-    use super::*;
-
-    /// Both ends of a connection.
-    async fn pair() -> (TcpStream, Connection) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut connections = Connections::new(listener, &SecurityArgs::default());
-        let client = TcpStream::connect(address).await.unwrap();
-        (client, connections.next().await.unwrap().unwrap())
-    }
-
-    async fn seconds_until_left(connection: &mut Connection) -> u64 {
-        let start = Instant::now();
-        let error = connection.read_u8().await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        start.elapsed().as_secs()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_says_nothing_is_left_soon() {
-        let (_client, mut connection) = pair().await;
-        assert_eq!(seconds_until_left(&mut connection).await, GREETING.as_secs());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_makes_no_call_is_left_later_and_who_has_one_in_hand_never() {
-        let (mut client, mut connection) = pair().await;
-        client.write_all(b"P").await.unwrap();
-        assert_eq!(connection.read_u8().await.unwrap(), b'P');
-        let call = connection.connect_info().begins_call();
-        connection.connect_info().is_known();
-        let ended = async {
-            tokio::time::sleep(IDLE * 3).await;
-            drop(call);
-        };
-        let (seconds, ()) = tokio::join!(seconds_until_left(&mut connection), ended);
-        assert_eq!(seconds, IDLE.as_secs() * 4);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_never_shows_a_token_is_left_sooner() {
-        let (mut client, mut connection) = pair().await;
-        client.write_all(b"P").await.unwrap();
-        connection.read_u8().await.unwrap();
-        drop(connection.connect_info().begins_call());
-        assert_eq!(seconds_until_left(&mut connection).await, IDLE_STRANGER.as_secs());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_second_call_ends_later_than_the_first() {
-        let (mut client, mut connection) = pair().await;
-        client.write_all(b"P").await.unwrap();
-        connection.read_u8().await.unwrap();
-        let peer = connection.connect_info();
-        peer.is_known();
-        let calls = async {
-            for _ in 0..3 {
-                tokio::time::sleep(IDLE / 2).await;
-                drop(peer.begins_call());
-            }
-        };
-        let (seconds, ()) = tokio::join!(seconds_until_left(&mut connection), calls);
-        assert_eq!(seconds, IDLE.as_secs() * 5 / 2);
-    }
-}
+mod tests;

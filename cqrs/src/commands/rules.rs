@@ -1,6 +1,6 @@
 use super::changes::{Change, Outcome, RuleCommand, alone, write_rules};
 use super::requests::{self, Request};
-use super::{Caller, Commands, Idempotency, RuleEdit};
+use super::{Caller, Commands, Idempotency, RuleEdit, tokens};
 use crate::domain::{Etag, NewRule, Rule, RuleId, Timestamp};
 use crate::rows::{self, RULE_COLUMNS};
 use crate::transaction::{Ending, Tx};
@@ -89,8 +89,8 @@ impl Commands {
     }
 
     /// Marks up to `limit` rules whose time has passed as expired (a new version each). Returns how many; as many as
-    /// `limit` means that there may be more. Also removes as many outdated answers of repeated requests and links that
-    /// nobody used. To be called every few seconds, by any number of instances.
+    /// `limit` means that there may be more. Also removes as many outdated answers of repeated requests, and links and
+    /// replaced tokens whose time is over. To be called every few seconds, by any number of instances.
     ///
     /// # Errors
     /// Only the store's.
@@ -101,6 +101,7 @@ impl Commands {
         self.transaction(move |tx| {
             Box::pin(async move {
                 requests::sweep(tx, now, limit).await?;
+                tokens::sweep(tx, now).await?;
                 sqlx::query("delete from link_tokens where expires_at <= ?")
                     .bind(now.as_micros())
                     .execute(tx.connection())

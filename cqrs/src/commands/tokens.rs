@@ -140,7 +140,7 @@ async fn rotate(
     if request.replay::<()>(tx, now).await?.is_none() {
         request.answer(tx, user, &(), now).await?;
     }
-    end_other_repeats(tx, user, request, now).await?;
+    end_other_repeats(tx, user, request).await?;
     if let Some(hash) = request.hash() {
         sqlx::query(
             "insert into replaced_tokens (token_hash, user_id, request_hash, replaced_at)
@@ -182,18 +182,20 @@ async fn repeats(
     Ok(found.is_some())
 }
 
-/// No earlier request gives secrets any more: neither an earlier rotation nor the registration. Also removes what is
-/// outdated, of whomever.
-async fn end_other_repeats(
-    tx: &mut Tx,
-    user: UserId,
-    request: &Request,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query("delete from replaced_tokens where (user_id = ? and request_hash <> ?) or replaced_at <= ?")
+/// Forgets tokens that were replaced too long ago for their request to be repeated.
+pub(super) async fn sweep(tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("delete from replaced_tokens where replaced_at <= ?")
+        .bind(now.minus(REPEATABLE).as_micros())
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// No earlier request gives secrets any more: neither an earlier rotation nor the registration.
+async fn end_other_repeats(tx: &mut Tx, user: UserId, request: &Request) -> Result<(), StoreError> {
+    sqlx::query("delete from replaced_tokens where user_id = ? and request_hash <> ?")
         .bind(user.to_string())
         .bind(request.hash().unwrap_or_default().to_owned())
-        .bind(now.minus(REPEATABLE).as_micros())
         .execute(tx.connection())
         .await?;
     let registration: Option<String> = sqlx::query("select registration_request from users where id = ?")

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cqrs::domain::{ChatId, Token};
+use cqrs::domain::{ChatId, Timestamp, Token};
 use cqrs::{Caller, CommandError, Holder, LateToken, Registration};
 
 use crate::support::{Db, new_rule, request};
@@ -144,9 +144,11 @@ async fn a_repeated_rotation_answers_its_replaced_token_and_nobody_elses(db: Db)
         db.queries().late_token(&ada.api_token.hash()).await.unwrap(),
         None
     );
-    // What is outdated goes with anybody's next.
+    // What is outdated is swept away, and nothing else.
     let bob = db.registration("bob@example.org").await;
     rotate(&holder(&bob, &bob.api_token), "bobs").await.unwrap();
+    assert_eq!(db.number("select count(*) from replaced_tokens").await, 2);
+    commands.expire_rules(Timestamp::now(), 10).await.unwrap();
     assert_eq!(db.number("select count(*) from replaced_tokens").await, 1);
     commands.delete_user(Caller(bob.user.id)).await.unwrap();
     assert_eq!(db.number("select count(*) from replaced_tokens").await, 0);

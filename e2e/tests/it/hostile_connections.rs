@@ -103,8 +103,8 @@ async fn crowds_of_hostile_connections_cost_bounded_memory_and_others_calls_succ
 
     // Where the limit is taken away, memory grows with connections, by no more than this each.
     let raised = [
-        ("MAX_CONNECTIONS", "20000"),
-        ("MAX_CONNECTIONS_PER_ADDRESS", "20000"),
+        ("MAX_CONNECTIONS", "65536"),
+        ("MAX_CONNECTIONS_PER_ADDRESS", "65536"),
     ];
     run.replace_instance(&raised).await;
     let mut scene = Scene::open(&mut run, sizes.lasts).await;
