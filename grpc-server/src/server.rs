@@ -117,7 +117,7 @@ pub async fn serve(listener: TcpListener, config: Config, context: Context) -> a
         .layer(guard)
         .add_routes(routes)
         .serve_with_incoming_shutdown(
-            Connections::new(listener, &config.security),
+            Box::pin(Connections::new(listener, &config.security)),
             context.shutdown.clone().cancelled_owned(),
         );
     let serving = async {
