@@ -302,7 +302,7 @@ async fn the_lag_is_what_groups_have_not_read_and_what_waits_in_the_database(
     };
     let before = lag(&app).await;
     assert_eq!(of_feeds(&before), (0, 0));
-    assert_eq!(before.groups.len(), 5);
+    assert_eq!(before.groups.len(), 4);
     assert_eq!((before.outbox_count, before.outbox_oldest_time), (0, None));
     assert_eq!(
         (before.due_delivery_count, before.due_delivery_oldest_time),
