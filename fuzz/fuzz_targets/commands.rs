@@ -149,19 +149,22 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-/// A refusal that the API's callers can act on. What is no message at all is told by the codec (INTERNAL).
+/// A refusal that the API's callers can act on.
 fn check(path: &str, status: &Status) {
     let details = status.get_error_details();
     match status.code() {
         Code::InvalidArgument => {
-            assert!(details.error_info().is_some(), "{path}: {status}");
+            let reason = details.error_info().map(|info| info.reason.as_str());
+            if reason == Some("MALFORMED_REQUEST") {
+                return;
+            }
+            assert_eq!(reason, Some("INVALID_FIELDS"), "{path}: {status}");
             let violations = details.bad_request().map_or(&[][..], |request| &request.field_violations);
             assert!(!violations.is_empty(), "{path}: {status}");
             for violation in violations {
                 assert!(!violation.field.is_empty() && !violation.description.is_empty(), "{path}: {status}");
             }
         }
-        Code::Internal => assert!(status.message().contains("decode"), "{path}: {status}"),
         Code::NotFound
         | Code::AlreadyExists
         | Code::Aborted

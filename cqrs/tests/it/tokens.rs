@@ -147,7 +147,6 @@ async fn a_repeated_rotation_answers_its_replaced_token_and_nobody_elses(db: Db)
     // What is outdated is swept away, and nothing else.
     let bob = db.registration("bob@example.org").await;
     rotate(&holder(&bob, &bob.api_token), "bobs").await.unwrap();
-    assert_eq!(db.number("select count(*) from replaced_tokens").await, 2);
     commands.expire_rules(Timestamp::now(), 10).await.unwrap();
     assert_eq!(db.number("select count(*) from replaced_tokens").await, 1);
     commands.delete_user(Caller(bob.user.id)).await.unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cqrs::domain::{ChatId, RuleChange, Timestamp, UserId};
-use cqrs::{Caller, LedgerChange, Registration};
+use cqrs::{Caller, Holder, LedgerChange, Registration};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _};
 
 use crate::support::{Db, alert, new_rule, request};
@@ -97,6 +97,14 @@ async fn fill(db: &Db, registered: &Registration, chat: i64) -> Caller {
     let chat = ChatId::new(chat);
     db.commands()
         .link_chat(&registered.link.token, chat, None)
+        .await
+        .unwrap();
+    let holder = Holder {
+        caller,
+        token: Some(registered.api_token.hash()),
+    };
+    db.commands()
+        .rotate_token(holder, request("2", "x"))
         .await
         .unwrap();
     db.commands().create_link(caller).await.unwrap();
