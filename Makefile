@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build docs lint protos compose test e2e bench stack clean-local tools install
+.PHONY: help run build docs lint protos compose test e2e bench fuzz stack clean-local tools install
 
 BINARIES := $(CURDIR)/target/debug
 # The tests that start the programs themselves find them here.
@@ -40,9 +40,15 @@ e2e: install build ## the whole-system tests alone, with their output
 	deploy/local/with-servers cargo test -p e2e -- --ignored --nocapture
 
 bench: install ## speed in numbers, beside the broker and the client alone; QUICK=1 for rough ones in two minutes
-	cargo build --release -p alert-system -p stockalert -p e2e --bins
+	cargo build --release -p alert-system -p grpc-server -p stockalert -p e2e --bins
 	target/release/bench-engine $(if $(QUICK),--quick)
 	STOCKALERT_BIN_DIR=$(CURDIR)/target/release deploy/local/with-servers target/release/bench $(if $(QUICK),--quick)
+	STOCKALERT_BIN_DIR=$(CURDIR)/target/release deploy/local/with-servers target/release/bench-api $(if $(QUICK),--quick)
+
+# Coverage without sanitizers, so that the stable compiler will do.
+fuzz: build ## any bytes as commands, for ten minutes; needs cargo-fuzz (cargo install cargo-fuzz)
+	mkdir -p fuzz/corpus/commands
+	cargo fuzz run -s none commands fuzz/corpus/commands fuzz/seeds/commands -- -max_total_time=600 -timeout=30 -max_len=4096
 
 stack: install build ## Kafka, MariaDB and every service as its own process, until Ctrl-C; data in .stack/
 	deploy/local/stack
