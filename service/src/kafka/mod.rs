@@ -4,6 +4,7 @@ mod admin;
 mod consumer;
 pub mod dead_letters;
 mod embedded;
+mod ends;
 mod producer;
 mod reader;
 mod record;

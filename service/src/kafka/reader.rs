@@ -5,6 +5,7 @@ use rdkafka::error::KafkaError as ClientError;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
+use super::ends::ToldOfEnds;
 use super::{Batch, BatchLimits, KafkaError, Record};
 use crate::topics::Topic;
 
@@ -50,7 +51,7 @@ impl TopicReader {
         config.set("enable.partition.eof", "true");
         // What comes after is in no hurry; the embedded broker would be asked a hundred times a second.
         config.set("fetch.wait.max.ms", "500");
-        let client: BaseConsumer = config.create()?;
+        let client: BaseConsumer<ToldOfEnds> = config.create_with_context(ToldOfEnds)?;
         let (sender, events) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name(format!("read-{}", topic.name))
@@ -101,7 +102,7 @@ impl Behind {
 }
 
 fn read(
-    client: &BaseConsumer,
+    client: &BaseConsumer<ToldOfEnds>,
     topic: Topic,
     partitions: i32,
     limits: BatchLimits,
@@ -153,7 +154,7 @@ fn read(
 
 /// Where the partitions end now, asked until it is known. None: nobody listens any more.
 fn ends(
-    client: &BaseConsumer,
+    client: &BaseConsumer<ToldOfEnds>,
     topic: Topic,
     partitions: i32,
     events: &mpsc::Sender<Result<ReaderEvent, KafkaError>>,

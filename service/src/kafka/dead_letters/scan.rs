@@ -7,6 +7,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use super::DeadLetterError;
+use crate::kafka::ends::ToldOfEnds;
 use crate::kafka::{Kafka, KafkaError};
 
 /// How long the broker may take to say where a partition ends.
@@ -28,7 +29,8 @@ pub(super) async fn scan<S: Send + 'static>(
     let mut config = kafka.consumer_config("stockalert-dead-letters");
     config.set("enable.partition.eof", "true");
     let reading = tokio::task::spawn_blocking(move || {
-        let client: BaseConsumer = config.create().map_err(KafkaError::from)?;
+        let client: BaseConsumer<ToldOfEnds> =
+            config.create_with_context(ToldOfEnds).map_err(KafkaError::from)?;
         let offsets = read(&client, topic, partition, |message| step(&mut state, message))?;
         Ok((state, offsets))
     });
@@ -36,7 +38,7 @@ pub(super) async fn scan<S: Send + 'static>(
 }
 
 fn read(
-    client: &BaseConsumer,
+    client: &BaseConsumer<ToldOfEnds>,
     topic: &'static str,
     partition: i32,
     mut each: impl FnMut(&BorrowedMessage<'_>),
@@ -81,7 +83,11 @@ fn read(
 
 /// The partition's first offset and the one after its last. A broker that has just started, or hands its partitions over,
 /// refuses for a moment.
-fn watermarks(client: &BaseConsumer, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
+fn watermarks(
+    client: &BaseConsumer<ToldOfEnds>,
+    topic: &str,
+    partition: i32,
+) -> Result<(i64, i64), KafkaError> {
     let start = Instant::now();
     loop {
         let patience = WATERMARKS.saturating_sub(start.elapsed());
