@@ -3,6 +3,8 @@
 //! A batch waits for nobody. What it can't do at once is left to a transaction of its own, which does it in the same way:
 //! rules and users that others have locked, repeats within the batch, and all of a batch in which one row fails.
 
+mod rows;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -14,10 +16,13 @@ use super::{Caller, Limits, RuleEdit};
 use crate::batches::Batches;
 use crate::domain::{Etag, NewRule, Range, Rule, RuleId, Timestamp, UserId};
 use crate::ledger::release_held;
-use crate::rows::{self, RULE_COLUMNS};
+use crate::rows::RULE_COLUMNS;
 use crate::sizes::{self, push_in};
 use crate::transaction::{Ending, Tx};
 use crate::{CommandError, Store, StoreError, outbox};
+
+use self::rows::delete_rules;
+pub(super) use self::rows::write_rules;
 
 /// A change of one rule on behalf of its owner.
 #[derive(Debug, Clone)]
@@ -296,7 +301,7 @@ async fn lock_users(
         push_in(&mut select, portion.iter().map(ToString::to_string));
         select.push(locks.clause(tx));
         for row in &select.build().fetch_all(tx.connection()).await? {
-            found.insert(rows::text(row, "users", "id")?);
+            found.insert(crate::rows::text(row, "users", "id")?);
         }
     }
     Ok(found)
@@ -315,7 +320,7 @@ async fn lock_rules(
         push_in(&mut select, portion.iter().map(ToString::to_string));
         select.push(locks.clause(tx));
         for row in &select.build().fetch_all(tx.connection()).await? {
-            let rule = rows::rule(row)?;
+            let rule = crate::rows::rule(row)?;
             found.insert(rule.id, rule);
         }
     }
@@ -329,58 +334,6 @@ impl Locks {
             Self::Skipped => tx.dialect.for_update_skip_locked(),
         }
     }
-}
-
-/// Writes rules that are new, or locked.
-pub(super) async fn write_rules(tx: &mut Tx, rules: &[Rule]) -> Result<(), StoreError> {
-    // A rule keeps its owner, its ticker and its age.
-    let changing = [
-        "low",
-        "high",
-        "note",
-        "paused",
-        "expired",
-        "expires_at",
-        "snoozed_until",
-        "snoozed_until_back",
-        "restated_at",
-        "version",
-        "updated_at",
-    ];
-    for portion in sizes::portions(rules) {
-        let mut upsert = QueryBuilder::<Any>::new(format!("insert into rules ({RULE_COLUMNS}) "));
-        upsert.push_values(portion, |mut values, rule| {
-            let (snoozed_until, snoozed_until_back) = rows::snooze_columns(rule.snooze);
-            values
-                .push_bind(rule.id.to_string())
-                .push_bind(rule.user_id.to_string())
-                .push_bind(rule.ticker.to_string())
-                .push_bind(rule.range.low().map(|low| low.units()))
-                .push_bind(rule.range.high().map(|high| high.units()))
-                .push_bind(rule.note.to_string())
-                .push_bind(i64::from(rule.paused))
-                .push_bind(i64::from(rule.expired))
-                .push_bind(rule.expires_at.map(Timestamp::as_micros))
-                .push_bind(snoozed_until)
-                .push_bind(snoozed_until_back)
-                .push_bind(rule.on_hold_since.map(Timestamp::as_micros))
-                .push_bind(rule.version.get())
-                .push_bind(rule.created_at.as_micros())
-                .push_bind(rule.updated_at.as_micros());
-        });
-        upsert.push(tx.dialect.upsert("id", &changing));
-        upsert.build().execute(tx.connection()).await?;
-    }
-    Ok(())
-}
-
-async fn delete_rules(tx: &mut Tx, rules: &[Rule]) -> Result<(), StoreError> {
-    for portion in rules.chunks(sizes::BATCH) {
-        let mut delete = QueryBuilder::<Any>::new("delete from rules where id ");
-        push_in(&mut delete, portion.iter().map(|rule| rule.id.to_string()));
-        delete.build().execute(tx.connection()).await?;
-    }
-    Ok(())
 }
 
 fn still_is(rule: &Rule, etag: Option<&Etag>) -> Result<(), CommandError> {
