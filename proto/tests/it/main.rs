@@ -60,6 +60,6 @@ fn every_call_of_the_services_is_in_the_reference_and_no_record_of_kafka() {
         assert!(text.contains(&format!("\n### {call}\n")), "{call}");
         count += 1;
     }
-    assert!(count > 30, "{count}");
+    assert!(count >= 30, "{count}");
     assert!(!text.contains("RuleRecord"), "Kafka's records are not the API");
 }
