@@ -27,7 +27,7 @@ const GREETING: Duration = Duration::from_secs(10);
 pub(crate) const IDLE: Duration = Duration::from_secs(10 * 60);
 
 /// The same where no call has shown a token yet: such a connection is likely only to take a place.
-const IDLE_STRANGER: Duration = Duration::from_secs(20);
+const IDLE_STRANGER: Duration = Duration::from_secs(60);
 
 /// Which part of all connections may be such, and of one address's: a crowd of strangers costs a quarter of the memory, and
 /// takes no place from callers who are known. Who comes with a token is one of them for a moment.
