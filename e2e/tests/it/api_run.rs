@@ -43,6 +43,8 @@ pub(crate) struct ApiRun {
     settings: Vec<(&'static str, String)>,
     /// Where each instance is.
     pub(crate) addresses: Vec<String>,
+    /// To the first one. One for all: the server refuses who connects again and again.
+    channel: Option<Channel>,
     users: usize,
 }
 
@@ -65,6 +67,7 @@ impl ApiRun {
             folder: tempfile::tempdir().unwrap(),
             settings: all,
             addresses: Vec::new(),
+            channel: None,
             users: 0,
         };
         run.add_instance().await;
@@ -79,6 +82,7 @@ impl ApiRun {
         let mut instance = Service::start(&name, "grpc-server", &settings, self.folder.path()).unwrap();
         instance.ready(PATIENCE).await.unwrap();
         self.instances.push(instance);
+        self.channel.get_or_insert_with(|| channel(&address));
         self.addresses.push(address);
     }
 
@@ -88,14 +92,15 @@ impl ApiRun {
             instance.kill().unwrap();
         }
         self.addresses.clear();
+        self.channel = None;
         self.settings
             .extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
         self.add_instance().await;
     }
 
-    /// To the first instance, made when it is needed and made again when it broke.
+    /// The connection to the first instance, which is made again when it breaks.
     pub(crate) fn channel(&self) -> Channel {
-        channel(&self.addresses[0])
+        self.channel.clone().unwrap()
     }
 
     /// Users without rules.
@@ -138,6 +143,7 @@ impl ApiRun {
     }
 }
 
+/// Connects when it is needed.
 pub(crate) fn channel(address: &str) -> Channel {
     Endpoint::from_shared(format!("http://{address}"))
         .unwrap()

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::api_run::{ApiRun, User, some_rule};
+use crate::api_run::{ApiRun, User, channel, some_rule};
 
 /// Between two calls of one client.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -35,7 +35,11 @@ impl Load {
         let times = Arc::default();
         let mut clients = JoinSet::new();
         for user in users {
-            clients.spawn(call_without_end(run.channel(), user, Arc::clone(&times)));
+            clients.spawn(call_without_end(
+                channel(&run.addresses[0]),
+                user,
+                Arc::clone(&times),
+            ));
         }
         Self { clients, times }
     }
