@@ -110,6 +110,18 @@ impl Dialect {
         }
     }
 
+    /// What connections for reads are told besides. A read ends after 20 s, when all who may wait for it have gone away:
+    /// else the database would go on with it. (MySQL and MariaDB each take the other's setting for a comment.)
+    pub(crate) const fn read_session(self) -> &'static str {
+        match self {
+            Self::MySql => {
+                "; set session innodb_lock_wait_timeout = 10 /*M!100101 , max_statement_time = 20 */ \
+                 /*!80000 , max_execution_time = 20000 */"
+            }
+            Self::Sqlite => "; pragma query_only = on",
+        }
+    }
+
     /// Whether connecting again would end the same way: a wrong password or database name, a file that can't be opened.
     pub(crate) fn is_final(self, error: &sqlx::Error) -> bool {
         match (self, error.as_database_error()) {

@@ -2,7 +2,8 @@ use sqlx::Row as _;
 
 use crate::commands::revoke;
 use crate::domain::{Timestamp, UserId};
-use crate::queries::{Page, page_of, read_token};
+use crate::queries::Page;
+use crate::queries::listing::Listing;
 use crate::{Caller, CommandError, Store, StoreError, rows};
 
 /// What an operator sees of a user: nothing that says who it is.
@@ -45,7 +46,8 @@ impl Operators {
     /// # Errors
     /// [`StoreError::PageToken`]: `page` is not this list's.
     pub async fn users(&self, page: Option<&str>, limit: u32) -> Result<Page<UserSummary>, StoreError> {
-        let after: String = page.map(read_token).transpose()?.unwrap_or_default();
+        let list = Listing::new("users", &(), page, limit);
+        let after = list.after::<UserId>()?.map(|last| last.to_string());
         let found = sqlx::query(
             "select id, created_at, chat_id,
                     (select count(*) from rules where rules.user_id = users.id) as rule_count,
@@ -53,8 +55,8 @@ impl Operators {
                      where episodes.user_id = users.id and episodes.episode_id is not null) as open_count
              from users where id > ? order by id limit ?",
         )
-        .bind(after)
-        .bind(i64::from(limit) + 1)
+        .bind(after.unwrap_or_default())
+        .bind(list.rows())
         .fetch_all(&self.store.read)
         .await?;
         let summary = |row: &sqlx::any::AnyRow| {
@@ -66,7 +68,7 @@ impl Operators {
                 open_episodes: row.try_get("open_count")?,
             })
         };
-        page_of(&found, limit, summary, |user| user.id.to_string())
+        list.page(&found, summary, |user| user.id)
     }
 
     /// As `Commands::revoke_token`, of any user.

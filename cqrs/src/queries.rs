@@ -2,6 +2,7 @@ mod alert_feed;
 mod deliveries;
 mod feeds;
 pub(crate) mod history;
+pub(crate) mod listing;
 mod preview;
 mod prices;
 mod restatements;
@@ -9,14 +10,9 @@ mod rules;
 mod together;
 mod tokens;
 
-use std::fmt::Debug;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use sqlx::any::AnyRow;
 use sqlx::{Any, QueryBuilder, Row as _};
 
@@ -26,23 +22,16 @@ use crate::domain::{
 use crate::rows::{self, RULE_COLUMNS, USER_COLUMNS};
 use crate::{Caller, Store, StoreError, dialect};
 
+use listing::Listing;
 use together::Together;
 
 pub use alert_feed::{AlertFeed, NumberedAlert};
 pub use deliveries::{DeliveryFilter, ListedDelivery};
+pub use listing::Page;
 pub use preview::{Preview, PreviewLimits};
 pub use prices::{Breach, PricePoint};
 pub use rules::{OpenRange, RuleFilter};
 pub use tokens::LateToken;
-
-/// One page of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page<T> {
-    /// In the list's order.
-    pub items: Vec<T>,
-    /// Opaque; give it to get the next page. None on the last.
-    pub next: Option<String>,
-}
 
 /// An alert as the API shows it (without the owner).
 pub type AlertView = Alert;
@@ -169,7 +158,7 @@ impl Queries {
     /// The caller's alerts (only `rule`'s, if given), newest first by raise time, at most `limit` on a page.
     ///
     /// # Errors
-    /// [`StoreError::PageToken`]: `page` is not this list's.
+    /// [`StoreError::PageToken`]: `page` is not this list's, or of another rule.
     pub async fn alerts(
         &self,
         caller: Caller,
@@ -177,6 +166,7 @@ impl Queries {
         page: Option<&str>,
         limit: u32,
     ) -> Result<Page<AlertView>, StoreError> {
+        let list = Listing::new("alerts", &rule, page, limit);
         let mut select = QueryBuilder::<Any>::new(
             "select rule_id, rule_version, log_generation, quote_offset, user_id, ticker, side, price, threshold,
                     currency, quote_time, quote_ingest_time, raised_at, already_outside
@@ -186,8 +176,7 @@ impl Queries {
         if let Some(rule) = rule {
             select.push(" and rule_id = ").push_bind(rule.to_string());
         }
-        if let Some(token) = page {
-            let before: AlertsBefore = read_token(token)?;
+        if let Some(before) = list.after::<AlertsBefore>()? {
             // The first condition follows from the second; databases find their way by it.
             select
                 .push(" and raised_at <= ")
@@ -204,9 +193,9 @@ impl Queries {
         select.push(
             " order by raised_at desc, rule_id desc, rule_version desc, log_generation desc, quote_offset desc limit ",
         );
-        select.push_bind(i64::from(limit) + 1);
+        select.push_bind(list.rows());
         let found = select.build().fetch_all(&self.store.read).await?;
-        page_of(&found, limit, alert, |alert| AlertsBefore {
+        list.page(&found, alert, |alert| AlertsBefore {
             raised_at: alert.raised_at,
             rule_id: alert.rule_id,
             version: alert.position.version,
@@ -302,47 +291,4 @@ struct AlertsBefore {
     version: RuleVersion,
     generation: i64,
     offset: i64,
-}
-
-/// The first `limit` of the rows found, which were asked for one more than that.
-pub(crate) fn page_of<T, K: Serialize>(
-    found: &[AnyRow],
-    limit: u32,
-    read: impl Fn(&AnyRow) -> Result<T, StoreError>,
-    key: impl Fn(&T) -> K,
-) -> Result<Page<T>, StoreError> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let items = found
-        .iter()
-        .take(limit)
-        .map(read)
-        .collect::<Result<Vec<_>, _>>()?;
-    let next = match items.last() {
-        Some(last) if found.len() > limit => Some(write_token(&key(last))?),
-        _ => None,
-    };
-    Ok(Page { items, next })
-}
-
-fn write_token<K: Serialize>(key: &K) -> Result<String, StoreError> {
-    let json = serde_json::to_vec(key).map_err(|error| StoreError::Setting(error.to_string()))?;
-    Ok(URL_SAFE_NO_PAD.encode(json))
-}
-
-pub(crate) fn read_token<K: DeserializeOwned>(token: &str) -> Result<K, StoreError> {
-    let json = URL_SAFE_NO_PAD.decode(token).map_err(|_| not_ours(token))?;
-    serde_json::from_slice(&json).map_err(|_| not_ours(token))
-}
-
-/// The token is none of this list.
-fn not_ours(token: &str) -> StoreError {
-    StoreError::PageToken {
-        value: token.chars().take(64).collect(),
-    }
-}
-
-/// A short name of a filter, in page tokens: the next page of another list would leave things out.
-fn named(filter: &impl Debug) -> String {
-    let digest = Sha256::digest(format!("{filter:?}"));
-    hex::encode(digest.iter().take(4).copied().collect::<Vec<_>>())
 }

@@ -89,16 +89,16 @@ impl Store {
         migrate(dialect, connection, deadline).await?;
         connect(dialect, &read_options, deadline).await?.close().await?;
 
-        let (writers, read_session) = match dialect {
-            Dialect::MySql => (settings.max_connections, ""),
-            Dialect::Sqlite => (1, "; pragma query_only = on"),
+        let writers = match dialect {
+            Dialect::MySql => settings.max_connections,
+            Dialect::Sqlite => 1,
         };
         Ok(Self {
             write: pool(write_options, writers, dialect.session().to_owned()),
             read: pool(
                 read_options,
                 settings.max_connections,
-                format!("{}{read_session}", dialect.session()),
+                [dialect.session(), dialect.read_session()].concat(),
             ),
             dialect,
         })

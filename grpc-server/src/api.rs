@@ -5,12 +5,13 @@ use std::sync::Arc;
 use cqrs::domain::{RearmMargin, Restatement, Rule, Ticker};
 use cqrs::{Commands, Idempotency, Queries};
 use proto::v1;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tonic::Status;
 
 use crate::status::of_store;
 use crate::streams::Streams;
 use crate::trials::Trials;
+use crate::turns::Turns;
 use crate::wire;
 
 /// Implements every service of the API. Cheap to clone.
@@ -22,7 +23,7 @@ pub(crate) struct Api {
     pub(crate) outbox_filled: Arc<Notify>,
     pub(crate) streams: Streams,
     pub(crate) trials: Trials,
-    pub(crate) previews: Arc<Semaphore>,
+    pub(crate) turns: Turns,
     /// What previews go by.
     pub(crate) margin: RearmMargin,
 }

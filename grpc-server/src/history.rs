@@ -68,6 +68,7 @@ impl Api {
         let ticker = fields.take("ticker", message.ticker.parse::<Ticker>());
         let range = wire::candle_range(&mut fields, &message, Timestamp::now());
         let (ticker, range) = fields.finish(ticker.zip(range))?;
+        let _turn = self.turns.take().await?;
         let candles = self
             .queries
             .candles(&ticker, range.from, range.to, range.interval)

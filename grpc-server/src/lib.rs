@@ -26,6 +26,7 @@ mod system;
 mod timely;
 mod tls;
 mod trials;
+mod turns;
 mod users;
 mod wire;
 

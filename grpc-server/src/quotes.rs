@@ -1,3 +1,4 @@
+use cqrs::AverageRange;
 use cqrs::domain::{Ticker, Timestamp};
 use proto::v1;
 use proto::v1::quote_service_server::QuoteService;
@@ -41,6 +42,10 @@ impl QuoteService for Api {
         let ticker = fields.take("ticker", message.ticker.parse::<Ticker>());
         let range = wire::average_range(&mut fields, message.range);
         let (ticker, range) = fields.finish(ticker.zip(range))?;
+        let _turn = match range {
+            AverageRange::Last(_) => None,
+            AverageRange::Window(_) => Some(self.turns.take().await?),
+        };
         let average = self
             .queries
             .average(&ticker, range, Timestamp::now())

@@ -1,15 +1,12 @@
-use std::time::Duration;
-
 use cqrs::domain::{NewRule, RuleId, Timestamp};
 use cqrs::{PreviewLimits, RuleEdit};
 use proto::v1;
 use proto::v1::rule_service_server::RuleService;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use crate::api::Api;
 use crate::guard::caller_of;
-use crate::status::{FieldNames, of_command, of_store, retry_refusal, rule_not_found};
+use crate::status::{FieldNames, of_command, of_store, rule_not_found};
 use crate::wire::{self, Fields};
 
 /// What a preview looks at, and how many alerts it names: as much as a database reads in a second or two.
@@ -17,12 +14,6 @@ const PREVIEW: PreviewLimits = PreviewLimits {
     quotes: 500_000,
     breaches: 20,
 };
-
-/// Previews in hand at once: each reads for as long as hundreds of other calls.
-pub(crate) const PREVIEWS_AT_ONCE: usize = 2;
-
-/// How long one more waits for its turn.
-const PREVIEW_PATIENCE: Duration = Duration::from_secs(5);
 
 #[tonic::async_trait]
 impl RuleService for Api {
@@ -179,7 +170,7 @@ impl RuleService for Api {
         let rule = given_rule(&mut fields, message.rule.as_ref(), now);
         let (window, rule) = fields.finish(window.zip(rule))?;
         let from = now.minus(window);
-        let _turn = turn(&self.previews).await?;
+        let _turn = self.turns.take().await?;
         let preview = self
             .queries
             .preview(&rule.ticker, rule.range, self.margin, from, PREVIEW)
@@ -187,20 +178,6 @@ impl RuleService for Api {
             .map_err(|error| of_store(&error))?;
         let (low, high) = (rule.range.low(), rule.range.high());
         Ok(Response::new(wire::preview(&preview, low, high)))
-    }
-}
-
-/// # Errors
-/// RESOURCE_EXHAUSTED if others take too long.
-async fn turn(previews: &Semaphore) -> Result<SemaphorePermit<'_>, Status> {
-    match tokio::time::timeout(PREVIEW_PATIENCE, previews.acquire()).await {
-        Ok(Ok(permit)) => Ok(permit),
-        Ok(Err(_)) | Err(_) => Err(retry_refusal(
-            Code::ResourceExhausted,
-            "SERVER_BUSY",
-            "others are previewing rules, which takes a while each; try again in a moment",
-            Duration::from_secs(2),
-        )),
     }
 }
 
@@ -245,24 +222,4 @@ fn rule_edit(
         wire::range(fields, "rule.low", low, high);
     }
     Some((id?, edit))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn one_preview_too_many_waits_a_while_and_is_told_to_come_again() {
-        let previews = Semaphore::new(PREVIEWS_AT_ONCE);
-        let first = turn(&previews).await.unwrap();
-        let _second = turn(&previews).await.unwrap();
-        let refused = turn(&previews).await.unwrap_err();
-        assert_eq!(refused.code(), Code::ResourceExhausted);
-        let ends = async {
-            tokio::time::sleep(PREVIEW_PATIENCE / 2).await;
-            drop(first);
-        };
-        let (waited, ()) = tokio::join!(turn(&previews), ends);
-        assert!(waited.is_ok());
-    }
 }

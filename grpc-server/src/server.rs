@@ -12,7 +12,7 @@ use proto::v1::system_service_server::SystemServiceServer;
 use proto::v1::user_service_server::UserServiceServer;
 use service::Context;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
@@ -22,9 +22,9 @@ use crate::admin::Admin;
 use crate::api::Api;
 use crate::connections::Connections;
 use crate::guard::GuardLayer;
-use crate::rules::PREVIEWS_AT_ONCE;
 use crate::streams::Streams;
 use crate::trials::Trials;
+use crate::turns::Turns;
 use crate::{Config, MAX_REQUEST_BYTES, health, relay, tls};
 
 /// Most streams of one connection; more wait on the client's side.
@@ -94,7 +94,7 @@ pub async fn serve(listener: TcpListener, config: Config, context: Context) -> a
         outbox_filled,
         streams: Streams::start(&store, queries.clone(), context.shutdown.child_token()),
         trials: Trials::new(config.kafka.settings()),
-        previews: Arc::new(Semaphore::new(PREVIEWS_AT_ONCE)),
+        turns: Turns::new(),
         margin: RearmMargin::from_permille(config.rearm_margin_permille),
     };
     let routes = routes(&api, admin)?.add_service(health_service);

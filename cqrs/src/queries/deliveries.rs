@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 use sqlx::{Any, QueryBuilder};
 
-use super::{Page, Queries, named, not_ours, page_of, read_token};
+use super::listing::Listing;
+use super::{Page, Queries};
 use crate::domain::{DeliveryId, Price, RuleId, Side, Timestamp};
 use crate::ledger::{DELIVERY_COLUMNS, delivery};
 use crate::{Caller, DeliveryStatus, DeliveryView, StoreError, rows};
@@ -32,9 +33,8 @@ pub struct ListedDelivery {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DeliveriesBefore {
-    filter: String,
     planned_at: Timestamp,
-    delivery_id: String,
+    delivery_id: DeliveryId,
 }
 
 impl Queries {
@@ -50,7 +50,7 @@ impl Queries {
         page: Option<&str>,
         limit: u32,
     ) -> Result<Page<ListedDelivery>, StoreError> {
-        let of_filter = named(filter);
+        let list = Listing::new("deliveries", filter, page, limit);
         let mut select = QueryBuilder::<Any>::new(format!(
             "select {DELIVERY_COLUMNS}, side, threshold, due_at from deliveries where user_id = "
         ));
@@ -65,12 +65,7 @@ impl Queries {
             }
             select.push(")");
         }
-        if let Some(token) = page {
-            let before: DeliveriesBefore = read_token(token)?;
-            let id = before.delivery_id.parse::<DeliveryId>();
-            let (Ok(id), true) = (id, before.filter == of_filter) else {
-                return Err(not_ours(token));
-            };
+        if let Some(before) = list.after::<DeliveriesBefore>()? {
             // The first condition follows from the second; databases find their way by it.
             select
                 .push(" and planned_at <= ")
@@ -78,11 +73,11 @@ impl Queries {
                 .push(" and (planned_at, id) < (")
                 .push_bind(before.planned_at.as_micros())
                 .push(", ")
-                .push_bind(id.to_string())
+                .push_bind(before.delivery_id.to_string())
                 .push(")");
         }
         select.push(" order by planned_at desc, id desc limit ");
-        select.push_bind(i64::from(limit) + 1);
+        select.push_bind(list.rows());
         let found = select.build().fetch_all(&self.store.read).await?;
         let read = |row: &_| {
             Ok(ListedDelivery {
@@ -92,10 +87,9 @@ impl Queries {
                 due_at: rows::time(row, "due_at")?,
             })
         };
-        page_of(&found, limit, read, |listed| DeliveriesBefore {
-            filter: of_filter.clone(),
+        list.page(&found, read, |listed| DeliveriesBefore {
             planned_at: listed.view.planned_at,
-            delivery_id: listed.view.id.to_string(),
+            delivery_id: listed.view.id,
         })
     }
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{Any, QueryBuilder, Row as _};
 
-use super::{Page, Queries, page_of, read_token};
+use super::listing::Listing;
+use super::{Page, Queries};
 use crate::StoreError;
 use crate::domain::{Price, Quote, Ticker, Timestamp};
 use crate::rows::{self, QUOTE_COLUMNS};
@@ -43,7 +44,7 @@ impl Queries {
     /// time, offset), at most `limit` on a page. A price that is there all the while is on exactly one page.
     ///
     /// # Errors
-    /// [`StoreError::PageToken`]: `page` is not this list's.
+    /// [`StoreError::PageToken`]: `page` is not this list's, or of another ticker or time.
     pub async fn quotes(
         &self,
         ticker: &Ticker,
@@ -52,6 +53,7 @@ impl Queries {
         page: Option<&str>,
         limit: u32,
     ) -> Result<Page<Quote>, StoreError> {
+        let list = Listing::new("quotes", &(ticker, from, to), page, limit);
         let mut select =
             QueryBuilder::<Any>::new(format!("select {QUOTE_COLUMNS} from quotes where ticker = "));
         select.push_bind(ticker.to_string());
@@ -61,8 +63,7 @@ impl Queries {
         if let Some(to) = to {
             select.push(" and event_time < ").push_bind(to.as_micros());
         }
-        if let Some(token) = page {
-            let before: QuotesBefore = read_token(token)?;
+        if let Some(before) = list.after::<QuotesBefore>()? {
             // The first condition follows from the second; databases find their way by it.
             select
                 .push(" and event_time <= ")
@@ -74,11 +75,11 @@ impl Queries {
                 .push(")");
         }
         select.push(" order by event_time desc, quote_offset desc limit ");
-        select.push_bind(i64::from(limit) + 1);
+        select.push_bind(list.rows());
         let found = select.build().fetch_all(&self.store.read).await?;
         // The offset is no part of a quote.
         let read = |row: &AnyRow| Ok((rows::quote(row)?, row.try_get("quote_offset")?));
-        let page = page_of(&found, limit, read, |(quote, quote_offset)| QuotesBefore {
+        let page = list.page(&found, read, |(quote, quote_offset)| QuotesBefore {
             event_time: quote.event_time,
             quote_offset: *quote_offset,
         })?;

@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
 use sqlx::{Any, QueryBuilder};
 
-use super::{Page, Queries, named, not_ours, page_of, read_token};
+use super::listing::Listing;
+use super::{Page, Queries};
 use crate::domain::{Price, Rule, RuleId, RuleState, Side, Ticker, Timestamp};
 use crate::rows::{self, RULE_COLUMNS};
 use crate::sizes::push_in;
@@ -34,14 +34,6 @@ pub struct OpenRange {
     pub price: Price,
 }
 
-/// Key of the last rule of a page.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RulesAfter {
-    filter: String,
-    after: RuleId,
-}
-
 impl Queries {
     /// The caller's rules that the filter lets through, oldest first, at most `limit` on a page. A rule that is let
     /// through all the while is on exactly one page, whatever comes and goes between the calls.
@@ -55,7 +47,7 @@ impl Queries {
         page: Option<&str>,
         limit: u32,
     ) -> Result<Page<Rule>, StoreError> {
-        let of_filter = named(filter);
+        let list = Listing::new("rules", filter, page, limit);
         let mut select =
             QueryBuilder::<Any>::new(format!("select {RULE_COLUMNS} from rules where user_id = "));
         select.push_bind(caller.0.to_string());
@@ -76,19 +68,12 @@ impl Queries {
                     and episodes.rule_version = rules.version and episodes.episode_id is not null)",
             );
         }
-        if let Some(token) = page {
-            let RulesAfter { filter, after } = read_token(token)?;
-            if filter != of_filter {
-                return Err(not_ours(token));
-            }
+        if let Some(after) = list.after::<RuleId>()? {
             select.push(" and id > ").push_bind(after.to_string());
         }
-        select.push(" order by id limit ").push_bind(i64::from(limit) + 1);
+        select.push(" order by id limit ").push_bind(list.rows());
         let found = select.build().fetch_all(&self.store.read).await?;
-        page_of(&found, limit, rows::rule, |rule| RulesAfter {
-            filter: of_filter.clone(),
-            after: rule.id,
-        })
+        list.page(&found, rows::rule, |rule| rule.id)
     }
 
     /// Which of these rules, as they are, have their price out of range.

@@ -212,4 +212,26 @@ async fn a_page_token_is_good_for_the_filter_it_was_made_with(db: Db) {
         .await
         .unwrap();
     assert_eq!(same.items.len(), 1);
+
+    let rules = queries.rules(caller, None, 2).await.unwrap().items;
+    let (first, second) = (rules[0].id, rules[1].id);
+    let token = queries.alerts(caller, None, None, 1).await.unwrap().next;
+    let other = queries.alerts(caller, Some(first), token.as_deref(), 1).await;
+    assert!(matches!(other, Err(StoreError::PageToken { .. })), "{other:?}");
+    fold(&db, caller, first, 6, Side::Below).await;
+    let token = queries
+        .alerts(caller, Some(first), None, 1)
+        .await
+        .unwrap()
+        .next
+        .unwrap();
+    for rule in [None, Some(second)] {
+        let other = queries.alerts(caller, rule, Some(&token), 1).await;
+        assert!(matches!(other, Err(StoreError::PageToken { .. })), "{other:?}");
+    }
+    let same = queries
+        .alerts(caller, Some(first), Some(&token), 1)
+        .await
+        .unwrap();
+    assert_eq!(same.items.len(), 1);
 }

@@ -317,6 +317,15 @@ async fn no_list_takes_the_page_token_of_another(db: Db) {
         let found = queries.own_tickers(caller, Some(token), 1).await;
         assert!(is_refused(found.map(drop)), "{token}");
     }
+    let other = queries
+        .quotes(&ticker("MSFT"), None, None, Some(&of_quotes), 1)
+        .await;
+    assert!(is_refused(other.map(drop)));
+    let later = Some(Timestamp::from_micros(1));
+    let other = queries.quotes(&apple, later, None, Some(&of_quotes), 1).await;
+    assert!(is_refused(other.map(drop)));
+    let same = queries.quotes(&apple, None, None, Some(&of_quotes), 1).await;
+    assert_eq!(same.unwrap().items.len(), 1);
     for token in [&of_rules, &of_tickers, "x", "e30", "eyJldmVudF90aW1lIjoieCJ9"] {
         let found = queries.quotes(&apple, None, None, Some(token), 1).await;
         assert!(is_refused(found.map(drop)), "{token}");

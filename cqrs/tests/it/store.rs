@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use cqrs::{Store, StoreError, StoreSettings};
 
-use crate::support::{Db, new_rule, settings};
+use sqlx::{AnyConnection, Connection as _, Executor as _};
+
+use crate::support::{Db, new_rule, on_mariadb, settings};
 
 on_both_databases! {
     many_processes_may_open_a_new_database_at_once,
@@ -144,4 +146,24 @@ async fn a_wrong_password_is_not_tried_again() {
     let error = opening.await.expect("it ends at once").unwrap_err();
     assert!(matches!(error, StoreError::Database(_)), "{error:?}");
     assert!(!error.to_string().contains("s3cret"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs MariaDB; run by make test"]
+async fn a_read_that_takes_too_long_ends_on_mariadb() {
+    on_mariadb(async |db: Db| {
+        let mut other = AnyConnection::connect(&db.url).await.unwrap();
+        other.execute("lock tables quotes write").await.unwrap();
+        let (queries, apple) = (db.queries(), "AAPL".parse().unwrap());
+        let read = queries.quotes(&apple, None, None, None, 1);
+        let result = tokio::time::timeout(Duration::from_secs(120), read).await;
+        let result = result.expect("it ends although what it waits for does not");
+        assert!(matches!(result, Err(StoreError::Database(_))), "{result:?}");
+        other.close().await.unwrap();
+        assert_eq!(
+            queries.quotes(&apple, None, None, None, 1).await.unwrap().items,
+            []
+        );
+    })
+    .await;
 }

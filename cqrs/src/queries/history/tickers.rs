@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{Any, QueryBuilder, Row as _};
 
 use crate::domain::{Quote, Ticker};
-use crate::queries::{Page, Queries, page_of, read_token};
+use crate::queries::listing::Listing;
+use crate::queries::{Page, Queries};
 use crate::rows::{self, QUOTE_COLUMNS};
 use crate::{Caller, StoreError, dialect};
 
@@ -20,13 +20,6 @@ pub struct ListedTicker {
     pub rules: i64,
 }
 
-/// Key of the last ticker of a page.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TickersAfter {
-    ticker: Ticker,
-}
-
 impl Queries {
     /// The tickers that have a price, by name, at most `limit` on a page.
     ///
@@ -38,14 +31,15 @@ impl Queries {
         page: Option<&str>,
         limit: u32,
     ) -> Result<Page<ListedTicker>, StoreError> {
+        let list = Listing::new("tickers", &(), page, limit);
         let select =
             format!("select {QUOTE_COLUMNS} from latest_quotes where ticker > ? order by ticker limit ?");
         let found = dialect::query(select)
-            .bind(after(page)?)
-            .bind(i64::from(limit) + 1)
+            .bind(last_name(&list)?)
+            .bind(list.rows())
             .fetch_all(&self.store.read)
             .await?;
-        let page = page_of(&found, limit, rows::quote, |quote| key(&quote.ticker))?;
+        let page = list.page(&found, rows::quote, |quote| quote.ticker.clone())?;
         let tickers: Vec<_> = page.items.iter().map(|quote| quote.ticker.clone()).collect();
         let counts = self.rule_counts(caller, &tickers).await?;
         let items = page.items.into_iter().map(|quote| ListedTicker {
@@ -69,6 +63,7 @@ impl Queries {
         page: Option<&str>,
         limit: u32,
     ) -> Result<Page<ListedTicker>, StoreError> {
+        let list = Listing::new("own tickers", &(), page, limit);
         // Counted over the caller's own rules, of which there are 10,000 at most: an index of their names would make each
         // new rule of all users dearer.
         let found = sqlx::query(
@@ -76,11 +71,11 @@ impl Queries {
              group by ticker order by ticker limit ?",
         )
         .bind(caller.0.to_string())
-        .bind(after(page)?)
-        .bind(i64::from(limit) + 1)
+        .bind(last_name(&list)?)
+        .bind(list.rows())
         .fetch_all(&self.store.read)
         .await?;
-        let page = page_of(&found, limit, counted, |(ticker, _)| key(ticker))?;
+        let page = list.page(&found, counted, |(ticker, _)| ticker.clone())?;
         let tickers: Vec<_> = page.items.iter().map(|(ticker, _)| ticker.clone()).collect();
         let quotes = self.latest_quotes(&tickers).await?;
         let mut latest: HashMap<_, _> = quotes
@@ -128,14 +123,10 @@ fn counted(row: &AnyRow) -> Result<(Ticker, i64), StoreError> {
     Ok((rows::text(row, "rules", "ticker")?, row.try_get("rule_count")?))
 }
 
-fn key(ticker: &Ticker) -> TickersAfter {
-    TickersAfter {
-        ticker: ticker.clone(),
-    }
-}
-
 /// The name of the last ticker of the page before; all names are behind the empty one.
-fn after(page: Option<&str>) -> Result<String, StoreError> {
-    let last: Option<TickersAfter> = page.map(read_token).transpose()?;
-    Ok(last.map(|last| last.ticker.to_string()).unwrap_or_default())
+fn last_name(list: &Listing<'_>) -> Result<String, StoreError> {
+    Ok(list
+        .after::<Ticker>()?
+        .map(|last| last.to_string())
+        .unwrap_or_default())
 }
