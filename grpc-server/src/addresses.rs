@@ -100,6 +100,12 @@ impl RatesOfSources {
         self.households.take(source.household, now)?;
         self.customers.take(source.customer, now)
     }
+
+    /// Counts so many more, allowed or not.
+    pub(crate) fn charge(&self, source: Source, count: u32, now: Instant) {
+        self.households.charge(source.household, count, now);
+        self.customers.charge(source.customer, count, now);
+    }
 }
 
 #[cfg(test)]

@@ -34,9 +34,12 @@ const IDLE_STRANGER: Duration = Duration::from_secs(60);
 const PART_OF_STRANGERS: usize = 4;
 const PART_OF_STRANGERS_OF_ONE: usize = 2;
 
-/// How often one address may connect, beyond as many connections at once as it may have: who is cut off for what they send
-/// would else come again hundreds of times a second.
+/// How often one address may connect, beyond as many connections at once as it may have.
 const CONNECTIONS_PER_SECOND: u32 = 50;
+
+/// As how many connections one counts that was cut off before it was known whose it is: who breaks the protocol, or makes
+/// calls only to give them up, would else come again many times a second.
+const COST_OF_CUT_OFF: u32 = CONNECTIONS_PER_SECOND;
 
 /// After a connection could not be taken, as where the process has no more file handles.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -48,7 +51,7 @@ pub(crate) struct Connections {
     slots: SlotsOfSources,
     /// Of those where no call has shown a token yet.
     of_strangers: SlotsOfSources,
-    arrivals: RatesOfSources,
+    arrivals: Arc<RatesOfSources>,
     /// Of those who stand for others.
     of_proxies: SlotsOfSources,
     proxies: TrustedProxies,
@@ -66,11 +69,11 @@ impl Connections {
                 most.div_ceil(PART_OF_STRANGERS),
                 of_one.div_ceil(PART_OF_STRANGERS_OF_ONE),
             ),
-            arrivals: RatesOfSources::new(
+            arrivals: Arc::new(RatesOfSources::new(
                 CONNECTIONS_PER_SECOND,
                 Duration::from_secs(1),
                 security.max_connections_per_address,
-            ),
+            )),
             of_proxies: SlotsOfSources::new(most, most),
             proxies: security.trusted_proxies.clone(),
             pause: None,
@@ -78,14 +81,19 @@ impl Connections {
     }
 
     /// A place, and one among strangers for as long as it is theirs.
-    fn places(&self, address: IpAddr) -> Option<(SlotOfSource, Option<SlotOfSource>)> {
+    fn places(&self, address: IpAddr) -> Option<(SlotOfSource, Option<Stranger>)> {
         let source = Source::of(address);
         if self.proxies.contains(address) {
             return Some((self.of_proxies.take(source).ok()?, None));
         }
         self.arrivals.take(source, std::time::Instant::now()).ok()?;
         let place = self.slots.take(source).ok()?;
-        Some((place, Some(self.of_strangers.take(source).ok()?)))
+        let stranger = Stranger {
+            _place: self.of_strangers.take(source).ok()?,
+            source,
+            arrivals: Arc::clone(&self.arrivals),
+        };
+        Some((place, Some(stranger)))
     }
 }
 
@@ -107,7 +115,7 @@ impl Stream for Connections {
                 }
             };
             let address = peer.ip();
-            let Some((place, of_stranger)) = self.places(address) else {
+            let Some((place, stranger)) = self.places(address) else {
                 metrics::counter!("stockalert_grpc_connections_refused_total").increment(1);
                 continue;
             };
@@ -115,7 +123,7 @@ impl Stream for Connections {
                 tracing::debug!(%error, "a connection was gone before it was taken");
                 continue;
             }
-            return Poll::Ready(Some(Ok(Connection::new(stream, address, place, of_stranger))));
+            return Poll::Ready(Some(Ok(Connection::new(stream, address, place, stranger))));
         }
     }
 }
@@ -127,7 +135,17 @@ pub(crate) struct Connection {
     peer: Peer,
     greeted: bool,
     check: Pin<Box<Sleep>>,
+    /// The other side said that it goes, or is gone.
+    left: bool,
     _place: SlotOfSource,
+}
+
+/// Who has not shown a token yet.
+#[derive(Debug)]
+struct Stranger {
+    _place: SlotOfSource,
+    source: Source,
+    arrivals: Arc<RatesOfSources>,
 }
 
 /// The other side of a connection, as its calls see it.
@@ -145,8 +163,8 @@ struct Calls {
     last_ended: AtomicU64,
     /// Whether one of them showed a token that let it in.
     known: AtomicBool,
-    /// The place among strangers, until then.
-    of_stranger: Mutex<Option<SlotOfSource>>,
+    /// Until then.
+    stranger: Mutex<Option<Stranger>>,
 }
 
 /// A call in hand, until dropped.
@@ -154,18 +172,13 @@ struct Calls {
 pub(crate) struct Call(Arc<Calls>);
 
 impl Connection {
-    fn new(
-        stream: TcpStream,
-        address: IpAddr,
-        place: SlotOfSource,
-        of_stranger: Option<SlotOfSource>,
-    ) -> Self {
+    fn new(stream: TcpStream, address: IpAddr, place: SlotOfSource, stranger: Option<Stranger>) -> Self {
         let calls = Calls {
             opened: Instant::now(),
             in_hand: AtomicUsize::new(0),
             last_ended: AtomicU64::new(0),
             known: AtomicBool::new(false),
-            of_stranger: Mutex::new(of_stranger),
+            stranger: Mutex::new(stranger),
         };
         Self {
             stream,
@@ -175,6 +188,7 @@ impl Connection {
             },
             greeted: false,
             check: Box::pin(tokio::time::sleep(GREETING)),
+            left: false,
             _place: place,
         }
     }
@@ -200,6 +214,13 @@ fn silent(what: &str) -> io::Error {
 }
 
 impl Calls {
+    fn stranger(&self) -> Option<Stranger> {
+        self.stranger
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
     fn most_idle(&self) -> Duration {
         if self.known.load(Ordering::Acquire) {
             IDLE
@@ -230,12 +251,7 @@ impl Peer {
     /// Marks that a call showed a token that let it in.
     pub(crate) fn is_known(&self) {
         if !self.calls.known.swap(true, Ordering::AcqRel) {
-            let mut of_stranger = self
-                .calls
-                .of_stranger
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            drop(of_stranger.take());
+            drop(self.calls.stranger());
         }
     }
 
@@ -251,6 +267,21 @@ impl Drop for Call {
         let now = u64::try_from(self.0.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.0.last_ended.store(now, Ordering::Release);
         self.0.in_hand.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // It may have gone at the same time, as who says goodbye and goes.
+        let left = self.left
+            || match self.stream.try_read(&mut [0]) {
+                Ok(bytes) => bytes == 0,
+                Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            };
+        if let Some(stranger) = self.peer.calls.stranger().filter(|_| !left) {
+            let now = std::time::Instant::now();
+            stranger.arrivals.charge(stranger.source, COST_OF_CUT_OFF, now);
+        }
     }
 }
 
@@ -271,7 +302,9 @@ impl AsyncRead for Connection {
         if let Poll::Ready(error) = self.poll_silence(context) {
             return Poll::Ready(Err(error));
         }
+        let (room, read) = (buffer.remaining(), buffer.filled().len());
         let result = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        self.left |= result.is_err() || (room > 0 && buffer.filled().len() == read);
         if !self.greeted && !buffer.filled().is_empty() {
             self.greeted = true;
             let most = self.peer.calls.most_idle();

@@ -74,15 +74,7 @@ impl<K: Eq + Hash> Rates<K> {
     /// How long to wait before it would be allowed.
     pub(crate) fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if shares.used_until.len() >= self.most_keys && !shares.used_until.contains_key(&key) {
-            shares.sweep(now);
-        }
-        let has_room = shares.used_until.len() < self.most_keys || shares.used_until.contains_key(&key);
-        let used_until = if has_room {
-            shares.used_until.entry(key).or_insert(now)
-        } else {
-            shares.others.get_or_insert(now)
-        };
+        let used_until = shares.of(key, self.most_keys, now);
         let ahead = used_until.saturating_duration_since(now);
         if ahead > self.tolerance {
             return Err(ahead - self.tolerance);
@@ -90,9 +82,30 @@ impl<K: Eq + Hash> Rates<K> {
         *used_until = now + ahead + self.interval;
         Ok(())
     }
+
+    /// Counts so many more, allowed or not; but never has anybody wait for longer than these take at the steady pace.
+    pub(crate) fn charge(&self, key: K, count: u32, now: Instant) {
+        let cost = self.interval * count;
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let used_until = shares.of(key, self.most_keys, now);
+        let ahead = used_until.saturating_duration_since(now) + cost;
+        *used_until = now + ahead.min(self.tolerance + cost);
+    }
 }
 
 impl<K: Eq + Hash> Shares<K> {
+    /// The key's own, or that of all for whom there is no place.
+    fn of(&mut self, key: K, most_keys: usize, now: Instant) -> &mut Instant {
+        if self.used_until.len() >= most_keys && !self.used_until.contains_key(&key) {
+            self.sweep(now);
+        }
+        if self.used_until.len() < most_keys || self.used_until.contains_key(&key) {
+            self.used_until.entry(key).or_insert(now)
+        } else {
+            self.others.get_or_insert(now)
+        }
+    }
+
     fn sweep(&mut self, now: Instant) {
         let recent = self
             .swept_at
@@ -129,6 +142,21 @@ mod tests {
             .filter(|n| rates.take("c", start + SECOND / 1_000 * *n).is_ok())
             .count();
         assert_eq!(taken, 5 + 99);
+    }
+
+    #[test]
+    fn what_is_charged_is_waited_for_but_not_for_longer() {
+        let rates = Rates::new(10, SECOND, 5);
+        let start = Instant::now();
+        rates.charge("a", 3, start);
+        assert_eq!(rates.take("a", start), Ok(()));
+        assert_eq!(rates.take("a", start), Ok(()));
+        assert!(rates.take("a", start).is_err());
+        for _ in 0..100 {
+            rates.charge("a", 20, start);
+        }
+        assert_eq!(rates.take("a", start), Err(2 * SECOND));
+        assert_eq!(rates.take("b", start), Ok(()));
     }
 
     #[test]

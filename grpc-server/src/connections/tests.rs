@@ -96,3 +96,37 @@ async fn a_second_call_ends_later_than_the_first() {
     let (seconds, ()) = tokio::join!(seconds_until_left(&mut connection), calls);
     assert_eq!(seconds, IDLE.as_secs() * 5 / 2);
 }
+
+#[tokio::test]
+async fn who_is_cut_off_as_a_stranger_may_not_come_again_at_once_and_who_leaves_may() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let security = SecurityArgs {
+        max_connections_per_address: 2 * COST_OF_CUT_OFF,
+        ..SecurityArgs::default()
+    };
+    let mut connections = Connections::new(listener, &security);
+    let mut come = async || {
+        let client = TcpStream::connect(address).await.unwrap();
+        let next = tokio::time::timeout(Duration::from_millis(200), connections.next());
+        let connection = next.await.ok()?.unwrap().unwrap();
+        Some((client, connection))
+    };
+    for _ in 0..20 {
+        let (client, mut connection) = come().await.unwrap();
+        drop(client);
+        assert!(connection.read_u8().await.is_err());
+        let (mut client, connection) = come().await.unwrap();
+        client.write_all(b"P").await.unwrap();
+        connection.connect_info().is_known();
+        drop((connection, client));
+    }
+    let mut cut_off = 0;
+    while let Some((mut client, connection)) = come().await {
+        client.write_all(b"P").await.unwrap();
+        drop((connection, client));
+        cut_off += 1;
+        assert!(cut_off < 10, "they may come again and again");
+    }
+    assert!(cut_off > 0);
+}

@@ -1,4 +1,5 @@
-//! Attackers, from many addresses, on a thread of their own.
+//! Attackers, from many addresses, on a thread of their own. It only gets what the others leave of the processors:
+//! attackers have machines of their own, and what they compute themselves must not slow the server down.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -59,7 +60,13 @@ fn one_more(count: &AtomicU64) {
 
 impl Attack {
     fn start(crowd: u64, what: &'static str) -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .on_thread_start(|| {
+                let _ = rustix::process::nice(19);
+            })
+            .enable_all()
+            .build();
         Self {
             runtime: std::sync::Mutex::new(Some(runtime.unwrap())),
             tally: Arc::default(),
