@@ -115,8 +115,7 @@ impl Dialect {
     pub(crate) const fn read_session(self) -> &'static str {
         match self {
             Self::MySql => {
-                "; set session innodb_lock_wait_timeout = 10 /*M!100101 , max_statement_time = 20 */ \
-                 /*!80000 , max_execution_time = 20000 */"
+                "; set session /*M!100300 max_statement_time = 20 */ /*!80000 max_execution_time = 20000 */"
             }
             Self::Sqlite => "; pragma query_only = on",
         }

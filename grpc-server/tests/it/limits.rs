@@ -246,13 +246,18 @@ async fn open_streams_end_with_the_server_and_say_so() {
         .unwrap()
         .into_inner();
     app.context.shutdown.cancel();
-    let status = loop {
-        match stream.message().await {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("it ended without a word"),
-            Err(status) => break status,
+    let ends = async {
+        loop {
+            match stream.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("it ended without a word"),
+                Err(status) => break status,
+            }
         }
     };
+    let status = tokio::time::timeout(PATIENCE, ends)
+        .await
+        .expect("it ends with the server");
     let refusal = refusal_of(&status);
     assert_eq!(
         (refusal.code, refusal.reason.as_str()),
