@@ -9,6 +9,7 @@ use crate::support::{Db, new_rule, request};
 
 on_both_databases! {
     a_rotated_token_stops_the_old_one_and_all_that_was_given_before,
+    a_revoked_token_does_not_come_back_by_a_repeat_of_the_registration,
     a_token_that_was_replaced_or_revoked_gives_and_takes_nothing,
     a_repeated_rotation_answers_its_replaced_token_and_nobody_elses,
     another_rotation_or_a_revocation_ends_the_repeats_of_the_one_before,
@@ -67,6 +68,28 @@ async fn a_rotated_token_stops_the_old_one_and_all_that_was_given_before(db: Db)
     // Other repeats are what they were.
     let again = commands.create_rule(caller, new_rule("AAPL"), request("rule", "x"));
     assert_eq!(again.await.unwrap(), rule);
+}
+
+async fn a_revoked_token_does_not_come_back_by_a_repeat_of_the_registration(db: Db) {
+    let commands = db.commands();
+    for by_operator in [false, true] {
+        let register = async || {
+            let (email, id) = ("ada@example.org".parse().unwrap(), by_operator.to_string());
+            let registered = commands.register_user(email, vec![], request(&id, "register"));
+            registered.await.unwrap()
+        };
+        let ada = register().await;
+        if by_operator {
+            db.store.operators().revoke_api_token(ada.user.id).await.unwrap();
+        } else {
+            commands.revoke_token(holder(&ada, &ada.api_token)).await.unwrap();
+        }
+        // It makes a user of its own.
+        let again = register().await;
+        assert_ne!(again.user.id, ada.user.id);
+        assert_eq!(who(&db, &again.api_token).await, Some(Caller(again.user.id)));
+        assert_eq!(who(&db, &ada.api_token).await, None);
+    }
 }
 
 async fn a_token_that_was_replaced_or_revoked_gives_and_takes_nothing(db: Db) {

@@ -10,14 +10,22 @@ use tower::service_fn;
 use super::*;
 
 async fn guard(folder: &std::path::Path) -> Arc<Guard> {
+    guard_of(&store(folder).await)
+}
+
+async fn store(folder: &std::path::Path) -> Store {
     let settings = StoreSettings {
         url: format!("sqlite://{}", folder.join("x.db").display()),
         read_url: None,
         max_connections: 1,
         connect_timeout: Duration::from_secs(10),
     };
-    let store = Store::open(&settings).await.unwrap();
+    Store::open(&settings).await.unwrap()
+}
+
+fn guard_of(store: &Store) -> Arc<Guard> {
     let security = SecurityArgs {
+        calls_per_second: 1_000_000,
         registrations_per_hour: 1_000_000_000,
         ..SecurityArgs::default()
     };
@@ -35,12 +43,36 @@ fn request() -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_call_whose_caller_goes_away_keeps_its_place_until_its_work_is_done() {
+async fn a_strangers_call_keeps_its_place_until_its_work_is_done_though_they_go_away() {
     let folder = tempfile::tempdir().unwrap();
-    let guard = guard(folder.path()).await;
+    places_are_kept(&guard(folder.path()).await, MAX_STRANGERS_OF_ONE, request).await;
+}
+
+#[tokio::test]
+async fn a_users_call_keeps_its_place_until_its_work_is_done_though_they_go_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let email = "ada@example.org".parse().unwrap();
+    let commands = store.commands(cqrs::Limits::default());
+    let ada = commands.register_user(email, vec![], None).await.unwrap();
+    let of_ada = || {
+        Request::builder()
+            .uri("/stockalert.v1.UserService/GetUser")
+            .header(
+                header::AUTHORIZATION,
+                format!("Bearer {}", ada.api_token.expose()),
+            )
+            .body(Body::empty())
+            .unwrap()
+    };
+    places_are_kept(&guard_of(&store), MAX_REQUESTS_OF_ONE, of_ada).await;
+}
+
+/// So many calls may be in hand, whether anybody waits for them or not.
+async fn places_are_kept(guard: &Arc<Guard>, most: usize, request: impl Fn() -> Request<Body>) {
     let may_end = Arc::new(Notify::new());
     let begun = Arc::new(Notify::new());
-    for _ in 0..MAX_STRANGERS_OF_ONE {
+    for _ in 0..most {
         let (may_end, has_begun) = (Arc::clone(&may_end), Arc::clone(&begun));
         let work = service_fn(move |_: Request<Body>| {
             let (may_end, has_begun) = (Arc::clone(&may_end), Arc::clone(&has_begun));
@@ -52,14 +84,14 @@ async fn a_call_whose_caller_goes_away_keeps_its_place_until_its_work_is_done() 
         });
         // Dropped as soon as the work has begun.
         tokio::select! {
-            _ = handle(Arc::clone(&guard), work, request()) => panic!("it waits"),
+            _ = handle(Arc::clone(guard), work, request()) => panic!("it waits"),
             () = begun.notified() => {}
         }
     }
     let nothing =
         || service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
     let code = async || {
-        let response = handle(Arc::clone(&guard), nothing(), request()).await;
+        let response = handle(Arc::clone(guard), nothing(), request()).await;
         Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code())
     };
     assert_eq!(code().await, Code::ResourceExhausted);
