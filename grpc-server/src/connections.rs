@@ -214,7 +214,7 @@ fn silent(what: &str) -> io::Error {
 }
 
 impl Calls {
-    fn stranger(&self) -> Option<Stranger> {
+    fn take_stranger(&self) -> Option<Stranger> {
         self.stranger
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -251,7 +251,7 @@ impl Peer {
     /// Marks that a call showed a token that let it in.
     pub(crate) fn is_known(&self) {
         if !self.calls.known.swap(true, Ordering::AcqRel) {
-            drop(self.calls.stranger());
+            drop(self.calls.take_stranger());
         }
     }
 
@@ -278,7 +278,7 @@ impl Drop for Connection {
                 Ok(bytes) => bytes == 0,
                 Err(error) => error.kind() != io::ErrorKind::WouldBlock,
             };
-        if let Some(stranger) = self.peer.calls.stranger().filter(|_| !left) {
+        if let Some(stranger) = self.peer.calls.take_stranger().filter(|_| !left) {
             let now = std::time::Instant::now();
             stranger.arrivals.charge(stranger.source, COST_OF_CUT_OFF, now);
         }

@@ -107,10 +107,12 @@ async fn who_is_cut_off_as_a_stranger_may_not_come_again_at_once_and_who_leaves_
     };
     let mut connections = Connections::new(listener, &security);
     let mut come = async || {
-        let client = TcpStream::connect(address).await.unwrap();
-        let next = tokio::time::timeout(Duration::from_millis(200), connections.next());
-        let connection = next.await.ok()?.unwrap().unwrap();
-        Some((client, connection))
+        let mut client = TcpStream::connect(address).await.unwrap();
+        tokio::select! {
+            connection = connections.next() => Some((client, connection.unwrap().unwrap())),
+            // It was closed.
+            _ = client.read_u8() => None,
+        }
     };
     for _ in 0..20 {
         let (client, mut connection) = come().await.unwrap();

@@ -63,7 +63,7 @@ impl Attack {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .on_thread_start(|| {
-                let _ = rustix::process::nice(19);
+                rustix::process::nice(19).unwrap();
             })
             .enable_all()
             .build();
