@@ -10,7 +10,7 @@ use service::kafka::{Kafka, KafkaSettings, Outgoing};
 use service::topics::RULES;
 
 use crate::app::{App, Caller, Database, PATIENCE, in_seconds, some_email, some_rule};
-use crate::rules_topic::{RulesTopic, versions_of};
+use crate::rules_topic::{RulesTopic, records_of, versions_of};
 
 on_both_systems! {
     changes_reach_the_topic_in_the_order_of_their_versions,
@@ -102,21 +102,14 @@ async fn changes_reach_the_topic_in_the_order_of_their_versions(database: Databa
         let mut versions = versions_of(&topic.records, rule);
         versions.dedup();
         assert_eq!(&versions, expected, "{}", rule.ticker);
-    }
-    for record in &topic.records {
-        if let Some(snapshot) = &record.snapshot {
-            assert_eq!(record.partition, topic.partition_of(snapshot.ticker.as_str()));
-        } else {
-            assert_eq!(record.partition, topic.partition_of("AAPL"));
+        for record in records_of(&topic.records, rule) {
+            assert_eq!(record.partition, topic.partition_of(&rule.ticker));
         }
     }
-    let last = topic
-        .records
-        .iter()
-        .rev()
-        .find_map(|record| record.snapshot.clone())
-        .unwrap();
-    assert!(last.active);
+    for rule in &rules[1..] {
+        let last = records_of(&topic.records, rule).next_back().unwrap();
+        assert!(last.snapshot.as_ref().unwrap().active, "{}", rule.ticker);
+    }
     outbox_is_empty(&database.open().await).await;
     app.stop().await;
 }
@@ -139,9 +132,7 @@ async fn a_rule_past_its_time_is_published_as_inactive(database: Database, kafka
             versions_of(records, &rule).contains(&Some(2))
         })
         .await;
-    let states: Vec<_> = topic
-        .records
-        .iter()
+    let states: Vec<_> = records_of(&topic.records, &rule)
         .filter_map(|record| record.snapshot.as_ref())
         .map(|rule| rule.active)
         .collect();

@@ -26,7 +26,7 @@ impl RuleRecord {
     }
 }
 
-/// Reads the topic from its beginning.
+/// Reads the topic from its beginning: with a broker that others use, their rules too.
 pub(crate) struct RulesTopic {
     consumer: BaseConsumer,
     partitions: i32,
@@ -91,12 +91,16 @@ impl RulesTopic {
     }
 }
 
+/// A rule's records in their order.
+pub(crate) fn records_of<'a>(
+    records: &'a [RuleRecord],
+    rule: &proto::v1::Rule,
+) -> impl DoubleEndedIterator<Item = &'a RuleRecord> {
+    let id: RuleId = rule.id.parse().unwrap();
+    records.iter().filter(move |record| record.rule_id == id)
+}
+
 /// The versions of a rule's records in their order.
 pub(crate) fn versions_of(records: &[RuleRecord], rule: &proto::v1::Rule) -> Vec<Option<i64>> {
-    let id: RuleId = rule.id.parse().unwrap();
-    records
-        .iter()
-        .filter(|record| record.rule_id == id)
-        .map(RuleRecord::version)
-        .collect()
+    records_of(records, rule).map(RuleRecord::version).collect()
 }
