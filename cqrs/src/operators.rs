@@ -1,6 +1,6 @@
 use sqlx::Row as _;
 
-use crate::commands::revoke;
+use crate::commands::{revoke, until_noticed};
 use crate::domain::{Timestamp, UserId};
 use crate::queries::Page;
 use crate::queries::listing::Listing;
@@ -78,7 +78,9 @@ impl Operators {
     pub async fn revoke_api_token(&self, user: UserId) -> Result<(), CommandError> {
         self.store
             .transaction(move |tx| Box::pin(async move { revoke(tx, &Caller(user).into()).await }))
-            .await
+            .await?;
+        until_noticed().await;
+        Ok(())
     }
 
     /// Changes that the relay has not published.

@@ -3,8 +3,10 @@ mod deliveries;
 mod feeds;
 pub(crate) mod history;
 pub(crate) mod listing;
+mod owners;
 mod preview;
 mod prices;
+mod recent;
 mod restatements;
 mod rules;
 mod together;
@@ -24,6 +26,8 @@ use crate::{Caller, Store, StoreError, dialect};
 
 use listing::Listing;
 use together::Together;
+
+pub(crate) use owners::TRUST;
 
 pub use alert_feed::{AlertFeed, NumberedAlert};
 pub use deliveries::{DeliveryFilter, ListedDelivery};
@@ -58,8 +62,8 @@ pub struct Average {
     pub last: Timestamp,
 }
 
-/// Reads on behalf of users, from the read server where there is one: they may miss what was written a moment ago. What
-/// every call asks, and the prices that most ask for, is read for many at once; clones share that.
+/// Reads on behalf of users, from the read server where there is one: they may miss what was written a moment ago. Tokens,
+/// and the prices that most ask for, are remembered and read for many at once; clones share that.
 ///
 /// Each may return [`StoreError`] if the store fails.
 #[derive(Debug, Clone)]

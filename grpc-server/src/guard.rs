@@ -6,6 +6,7 @@ mod refusals;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use cqrs::domain::UserId;
 use cqrs::{Caller, Holder, LateToken, Queries};
+use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
@@ -215,8 +217,13 @@ where
         record(of_work, &response, started);
         response
     };
-    let done = tokio::spawn(work.in_current_span()).await;
-    done.unwrap_or_else(|_| {
+    let mut work = Box::pin(AssertUnwindSafe(work.in_current_span()).catch_unwind());
+    let done = match futures::poll!(&mut work) {
+        // Much of what is asked for is known already, and a task of its own would cost as much as to answer it.
+        Poll::Ready(done) => done.ok(),
+        Poll::Pending => tokio::spawn(work).await.ok().and_then(Result::ok),
+    };
+    done.unwrap_or_else(|| {
         let response = of_store(&cqrs::StoreError::Interrupted).into_http();
         record(label, &response, started);
         response

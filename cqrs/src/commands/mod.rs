@@ -15,7 +15,7 @@ pub use chats::Linked;
 pub use creation::RuleRefusal;
 pub use restated::{HoldAnswer, Released};
 pub use tokens::Holder;
-pub(crate) use tokens::{REPEATABLE, revoke};
+pub(crate) use tokens::{REPEATABLE, revoke, until_noticed};
 
 use crate::domain::{
     Email, Etag, Language, Note, Price, QuietHours, ReminderInterval, Rule, TimeZone, Timestamp, Token, User,

@@ -8,6 +8,7 @@ use super::requests::Request;
 use super::users::lock_user;
 use super::{Caller, Commands, Idempotency, IssuedLink};
 use crate::domain::{Timestamp, Token, TokenHash, UserId};
+use crate::queries::TRUST;
 use crate::transaction::Tx;
 use crate::{CommandError, StoreError};
 
@@ -63,11 +64,14 @@ impl Commands {
     ) -> Result<Token, CommandError> {
         let holder = holder.into();
         let request = Request::of(holder.caller, idempotency);
-        self.transaction(move |tx| {
-            let (holder, request) = (holder.clone(), request.clone());
-            Box::pin(async move { rotate(tx, &holder, &request, Timestamp::now()).await })
-        })
-        .await
+        let token = self
+            .transaction(move |tx| {
+                let (holder, request) = (holder.clone(), request.clone());
+                Box::pin(async move { rotate(tx, &holder, &request, Timestamp::now()).await })
+            })
+            .await?;
+        until_noticed().await;
+        Ok(token)
     }
 
     /// Takes the API token away, and with it every way to get one by repeating an earlier request, and links that were not
@@ -81,20 +85,44 @@ impl Commands {
             let holder = holder.clone();
             Box::pin(async move { revoke(tx, &holder).await })
         })
-        .await
+        .await?;
+        until_noticed().await;
+        Ok(())
     }
 }
 
+/// To be followed by [`until_noticed`].
 pub(crate) async fn revoke(tx: &mut Tx, holder: &Holder) -> Result<(), CommandError> {
     lock_holder(tx, holder).await?;
     for delete in [
-        "delete from api_tokens where user_id = ?",
         "delete from replaced_tokens where user_id = ?",
         "delete from link_tokens where user_id = ?",
         "delete from requests where user_id = ?",
     ] {
         sqlx::query(delete)
             .bind(holder.caller.0.to_string())
+            .execute(tx.connection())
+            .await?;
+    }
+    Ok(take_api_token(tx, holder.caller.0).await?)
+}
+
+/// Waits, after the commit, until no server lets a token in any more that [`take_api_token`] took: each asks the database
+/// again within that time.
+pub(crate) async fn until_noticed() {
+    tokio::time::sleep(TRUST).await;
+}
+
+/// Takes away the token that the user has, if any. The last thing that a transaction locks: others wait for the count. To be
+/// followed by [`until_noticed`].
+pub(super) async fn take_api_token(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
+    let taken = sqlx::query("delete from api_tokens where user_id = ?")
+        .bind(user.to_string())
+        .execute(tx.connection())
+        .await?
+        .rows_affected();
+    if taken > 0 {
+        sqlx::query("update token_revocations set number = number + 1 where id = 1")
             .execute(tx.connection())
             .await?;
     }
@@ -212,16 +240,14 @@ async fn end_other_repeats(tx: &mut Tx, user: UserId, request: &Request) -> Resu
     Ok(())
 }
 
+/// To be followed by [`until_noticed`], but for a new user's first.
 pub(super) async fn replace_api_token(
     tx: &mut Tx,
     user: UserId,
     now: Timestamp,
 ) -> Result<Token, StoreError> {
     let token = Token::generate_api();
-    sqlx::query("delete from api_tokens where user_id = ?")
-        .bind(user.to_string())
-        .execute(tx.connection())
-        .await?;
+    take_api_token(tx, user).await?;
     sqlx::query("insert into api_tokens (token_hash, user_id, created_at) values (?, ?, ?)")
         .bind(token.hash().as_str().to_owned())
         .bind(user.to_string())

@@ -1,5 +1,5 @@
 use super::requests::Request;
-use super::tokens::{Holder, lock_holder, replace_api_token, replace_link};
+use super::tokens::{Holder, lock_holder, replace_api_token, replace_link, take_api_token, until_noticed};
 use super::{Caller, Commands, Idempotency, Registration, UserEdit, creation};
 use crate::domain::{
     Email, Etag, Language, NewRule, ReminderInterval, Rule, TimeZone, Timestamp, User, UserId,
@@ -24,37 +24,43 @@ impl Commands {
     ) -> Result<Registration, CommandError> {
         let limits = self.limits;
         let request = Request::of_anybody(idempotency);
-        self.transaction(move |tx| {
-            let (request, email, new) = (request.clone(), email.clone(), rules.clone());
-            Box::pin(async move {
-                let now = Timestamp::now();
-                let (user, rules) = match request.replay::<Vec<Rule>>(tx, now).await? {
-                    Some((id, rules)) => {
-                        let user = lock_user(tx, Caller(id)).await?;
-                        // The row was waited for: its owner may have ended all repeats meanwhile.
-                        if request.replay::<Vec<Rule>>(tx, now).await?.is_none() {
-                            return Err(StoreError::Overtaken.into());
+        let (registration, repeated) = self
+            .transaction(move |tx| {
+                let (request, email, new) = (request.clone(), email.clone(), rules.clone());
+                Box::pin(async move {
+                    let now = Timestamp::now();
+                    let (user, rules, repeated) = match request.replay::<Vec<Rule>>(tx, now).await? {
+                        Some((id, rules)) => {
+                            let user = lock_user(tx, Caller(id)).await?;
+                            // The row was waited for: its owner may have ended all repeats meanwhile.
+                            if request.replay::<Vec<Rule>>(tx, now).await?.is_none() {
+                                return Err(StoreError::Overtaken.into());
+                            }
+                            (user, rules, true)
                         }
-                        (user, rules)
-                    }
-                    None => {
-                        let user = insert(tx, email, request.hash(), now).await?;
-                        let rules = creation::insert(tx, user.id, new, limits, now).await?;
-                        request.answer(tx, user.id, &rules, now).await?;
-                        (user, rules)
-                    }
-                };
-                let api_token = replace_api_token(tx, user.id, now).await?;
-                let link = replace_link(tx, user.id, now).await?;
-                Ok(Registration {
-                    user,
-                    api_token,
-                    link,
-                    rules,
+                        None => {
+                            let user = insert(tx, email, request.hash(), now).await?;
+                            let rules = creation::insert(tx, user.id, new, limits, now).await?;
+                            request.answer(tx, user.id, &rules, now).await?;
+                            (user, rules, false)
+                        }
+                    };
+                    let api_token = replace_api_token(tx, user.id, now).await?;
+                    let link = replace_link(tx, user.id, now).await?;
+                    let registration = Registration {
+                        user,
+                        api_token,
+                        link,
+                        rules,
+                    };
+                    Ok::<_, CommandError>((registration, repeated))
                 })
             })
-        })
-        .await
+            .await?;
+        if repeated {
+            until_noticed().await;
+        }
+        Ok(registration)
     }
 
     /// Changes the user's settings; a new reminder interval counts from each last message at once, and messages held back
@@ -126,24 +132,29 @@ impl Commands {
                 outbox::enqueue_deleted(tx, &rules, Timestamp::now()).await?;
                 for delete in [
                     "delete from rules where user_id = ?",
-                    "delete from api_tokens where user_id = ?",
                     "delete from replaced_tokens where user_id = ?",
                     "delete from link_tokens where user_id = ?",
                     "delete from requests where user_id = ?",
                     "delete from alerts where user_id = ?",
                     "delete from episodes where user_id = ?",
                     "delete from deliveries where user_id = ?",
-                    "delete from users where id = ?",
                 ] {
                     sqlx::query(delete)
                         .bind(id.clone())
                         .execute(tx.connection())
                         .await?;
                 }
-                Ok(())
+                take_api_token(tx, holder.caller.0).await?;
+                sqlx::query("delete from users where id = ?")
+                    .bind(id)
+                    .execute(tx.connection())
+                    .await?;
+                Ok::<_, CommandError>(())
             })
         })
-        .await
+        .await?;
+        until_noticed().await;
+        Ok(())
     }
 }
 

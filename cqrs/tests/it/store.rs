@@ -16,7 +16,7 @@ async fn many_processes_may_open_a_new_database_at_once(db: Db) {
     // Of this database only the server (or folder) matters.
     let (base, _) = db.url.rsplit_once('/').unwrap();
     let fresh = if base.starts_with("mysql") {
-        db.execute("drop table restatements; drop table pacing; drop table feeds; drop table stale_tickers; drop table deliveries; drop table episodes; drop table alerts; drop table latest_quotes; drop table quotes; drop table service_state; drop table requests; drop table leases; drop table log_state; drop table outbox; drop table rules; drop table link_tokens; drop table replaced_tokens; drop table api_tokens; drop table users; drop table _sqlx_migrations").await;
+        db.execute("drop table token_revocations; drop table restatements; drop table pacing; drop table feeds; drop table stale_tickers; drop table deliveries; drop table episodes; drop table alerts; drop table latest_quotes; drop table quotes; drop table service_state; drop table requests; drop table leases; drop table log_state; drop table outbox; drop table rules; drop table link_tokens; drop table replaced_tokens; drop table api_tokens; drop table users; drop table _sqlx_migrations").await;
         db.url.to_string()
     } else {
         format!("{base}/new folder/fresh.db")

@@ -1,11 +1,14 @@
 //! Who shows a token that was replaced, revoked or is too old gets no other, but for the very request that replaced it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cqrs::domain::{ChatId, Timestamp, Token};
-use cqrs::{Caller, CommandError, Holder, LateToken, Registration};
+use cqrs::{Caller, CommandError, Holder, LateToken, Registration, Store};
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
 
-use crate::support::{Db, new_rule, request};
+use crate::support::{Db, new_rule, request, settings};
 
 on_both_databases! {
     a_rotated_token_stops_the_old_one_and_all_that_was_given_before,
@@ -14,6 +17,7 @@ on_both_databases! {
     a_repeated_rotation_answers_its_replaced_token_and_nobody_elses,
     another_rotation_or_a_revocation_ends_the_repeats_of_the_one_before,
     a_token_that_is_too_old_is_known_for_a_month,
+    a_token_that_was_taken_away_is_let_in_by_no_server,
     a_registration_repeated_while_its_token_is_replaced_gives_nothing_of_that_user,
 }
 
@@ -192,6 +196,63 @@ async fn another_rotation_or_a_revocation_ends_the_repeats_of_the_one_before(db:
     for (token, id) in [(&ada.api_token, "1"), (&first, "2"), (&second, "2")] {
         assert_invalid(rotate(token, id).await);
         assert_eq!(db.queries().late_token(&token.hash()).await.unwrap(), None);
+    }
+}
+
+/// Both servers are asked for the token all the while, so that both know it when it is taken away.
+async fn a_token_that_was_taken_away_is_let_in_by_no_server(db: Db) {
+    let mut servers = Vec::new();
+    for _ in 0..2 {
+        servers.push(Store::open(&settings(&db.url)).await.unwrap());
+    }
+    let commands = db.commands();
+    for (round, way) in ["rotate", "revoke", "operator", "register", "delete"]
+        .iter()
+        .cycle()
+        .take(15)
+        .enumerate()
+    {
+        let register = async || {
+            let email = "ada@example.org".parse().unwrap();
+            let id = request(&format!("register {round}"), "x");
+            commands.register_user(email, vec![], id).await.unwrap()
+        };
+        let ada = register().await;
+        let (known, mut asking) = (Arc::new(Barrier::new(3)), JoinSet::new());
+        let queries: Vec<_> = servers.iter().map(Store::queries).collect();
+        for queries in &queries {
+            let (queries, token, known) = (queries.clone(), ada.api_token.hash(), Arc::clone(&known));
+            asking.spawn(async move {
+                assert!(queries.authenticate(&token).await.unwrap().is_some());
+                known.wait().await;
+                while queries.authenticate(&token).await.unwrap().is_some() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            });
+        }
+        known.wait().await;
+        match *way {
+            "rotate" => drop(
+                commands
+                    .rotate_token(holder(&ada, &ada.api_token), None)
+                    .await
+                    .unwrap(),
+            ),
+            "revoke" => commands.revoke_token(holder(&ada, &ada.api_token)).await.unwrap(),
+            "operator" => db.store.operators().revoke_api_token(ada.user.id).await.unwrap(),
+            "register" => drop(register().await),
+            _ => commands.delete_user(holder(&ada, &ada.api_token)).await.unwrap(),
+        }
+        for queries in &queries {
+            let caller = queries.authenticate(&ada.api_token.hash()).await.unwrap();
+            assert_eq!(caller, None, "{way}");
+        }
+        while let Some(asked) = asking.join_next().await {
+            asked.unwrap();
+        }
+    }
+    for server in servers {
+        server.close().await;
     }
 }
 
