@@ -176,14 +176,19 @@ async fn a_call_whose_caller_goes_away_is_counted() {
 async fn work_that_fails_for_good_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let guard = guard(folder.path()).await;
-    #[expect(unreachable_code, reason = "the type of the answer")]
-    let work = service_fn(|_: Request<Body>| async {
-        panic!("as a bug would");
-        Ok::<_, Infallible>(Response::new(Body::empty()))
-    });
-    let response = handle(guard, work, request()).await;
-    let status = Status::from_header_map(response.headers()).unwrap();
-    assert_eq!(status.code(), Code::Unavailable);
+    for waits in [false, true] {
+        #[expect(unreachable_code, reason = "the type of the answer")]
+        let work = service_fn(move |_: Request<Body>| async move {
+            if waits {
+                tokio::task::yield_now().await;
+            }
+            panic!("as a bug would");
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        });
+        let response = handle(Arc::clone(&guard), work, request()).await;
+        let status = Status::from_header_map(response.headers()).unwrap();
+        assert_eq!(status.code(), Code::Unavailable, "{waits}");
+    }
 }
 
 fn token_in(values: &[&str]) -> Option<String> {

@@ -1,58 +1,19 @@
 //! A tonic server that does nothing but answer: the same messages, over as many connections.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::Ipv4Addr;
-use std::process::{Child, Command, Stdio};
-
-use anyhow::Context as _;
 use proto::v1;
 use proto::v1::quote_service_server::{QuoteService, QuoteServiceServer};
 use proto::v1::rule_service_server::{RuleService, RuleServiceServer};
-use tokio::net::TcpListener;
-use tonic::codegen::tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-/// The process; killed when dropped.
-pub(crate) struct Echo {
-    pub(crate) address: String,
-    child: Child,
-}
-
-impl Echo {
-    pub(crate) fn start() -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("echo")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let answers = child.stdout.take().context("the echo has no output")?;
-        let mut address = String::new();
-        BufReader::new(answers).read_line(&mut address)?;
-        Ok(Self {
-            address: address.trim().to_owned(),
-            child,
-        })
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::bare;
 
 /// Serves, having printed where.
 pub(crate) async fn serve() -> anyhow::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    println!("http://{}", listener.local_addr()?);
-    Server::builder()
+    let server = Server::builder()
         .add_service(RuleServiceServer::new(Answers))
-        .add_service(QuoteServiceServer::new(Answers))
-        .serve_with_incoming(TcpListenerStream::new(listener))
-        .await?;
-    Ok(())
+        .add_service(QuoteServiceServer::new(Answers));
+    bare::serve(server).await
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -1,11 +1,13 @@
 //! What a command and a read cost over gRPC on real servers, each beside a bare tonic server that answers the same messages at
-//! once, in the same run. `make bench` brings the servers and the programs.
+//! once, in the same run; and what one durable row a call costs a bare server. `make bench` brings the servers and the programs.
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
+mod bare;
 mod calls;
 mod echo;
 mod load;
+mod rows;
 mod scene;
 
 use std::time::Duration;
@@ -15,8 +17,8 @@ use clap::{Parser, Subcommand};
 use e2e::report::{Bar, Progress, Row};
 use service::config::{DatabaseArgs, KafkaArgs};
 
+use crate::bare::Bare;
 use crate::calls::{CreateRule, GetLatestQuote};
-use crate::echo::Echo;
 use crate::load::{Clients, Load, Phase};
 use crate::scene::Scene;
 
@@ -39,6 +41,9 @@ enum Baseline {
     /// Answers every call at once with what it was asked, until it is killed.
     #[command(hide = true)]
     Echo,
+    /// Answers CreateRule when a row of it is durable, until it is killed.
+    #[command(hide = true)]
+    Rows,
 }
 
 /// How much is measured.
@@ -66,8 +71,10 @@ const QUICK: Plan = Plan {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    if let Some(Baseline::Echo) = arguments.baseline {
-        return echo::serve().await;
+    match arguments.baseline {
+        Some(Baseline::Echo) => return echo::serve().await,
+        Some(Baseline::Rows) => return rows::serve(&arguments.database.database_url).await,
+        None => {}
     }
     if cfg!(debug_assertions) {
         bail!("a development build measures nothing; run `make bench`");
@@ -82,24 +89,43 @@ async fn measure(kafka: &KafkaArgs, database: &DatabaseArgs, plan: &Plan) -> any
     let progress = Progress::start();
     progress.say("starting grpc-server, and registering users");
     let scene = Scene::set(kafka, database).await?;
-    let echo = Echo::start()?;
+    let echo = Bare::start("echo", &database.database_url)?;
+    let rows = Bare::start("rows", &database.database_url)?;
     let ours = Clients::connect(&scene.address, &scene.callers).await?;
     let bare = Clients::connect(&echo.address, &scene.callers).await?;
+    let durable = Clients::connect(&rows.address, &scene.callers).await?;
 
-    let (mut created, mut read) = (Pair::default(), Pair::default());
+    let (mut created, mut read, mut kept) = (Pair::default(), Pair::default(), Vec::new());
     for round in 1..=plan.rounds {
         progress.say(&format!("round {round} of {}", plan.rounds));
         created.bare.push(bare.run(CreateRule, plan.phase).await?);
         created.ours.push(ours.run(CreateRule, plan.phase).await?);
         // What they left to be published must not take time from what is measured next.
         scene.settle().await?;
+        kept.push(durable.run(CreateRule, plan.phase).await?);
         read.bare.push(bare.run(GetLatestQuote, plan.phase).await?);
         read.ours.push(ours.run(GetLatestQuote, plan.phase).await?);
     }
     progress.say("done");
     Ok(vec![
-        created.row("CreateRule with 64 clients, MariaDB / echo", 0.5),
-        read.row("GetLatestQuote with 64 clients, MariaDB / echo", 0.7),
+        row(
+            "CreateRule with 64 clients, MariaDB / echo",
+            0.5,
+            &created.ours,
+            &created.bare,
+        ),
+        row(
+            "GetLatestQuote with 64 clients, MariaDB / echo",
+            0.7,
+            &read.ours,
+            &read.bare,
+        ),
+        row(
+            "One bare row with 64 clients, MariaDB / echo",
+            0.5,
+            &kept,
+            &created.bare,
+        ),
     ])
 }
 
@@ -110,32 +136,28 @@ struct Pair {
     bare: Vec<Load>,
 }
 
-impl Pair {
-    /// Of the medians of the rounds.
-    fn row(&self, name: &str, bar: f64) -> Row {
-        let rates = |loads: &[Load]| -> Vec<String> {
-            loads.iter().map(|load| format!("{:.0}", load.rate)).collect()
-        };
-        let times = |loads: &[Load]| {
-            let at = |permille| {
-                e2e::report::median(&loads.iter().map(|load| load.at(permille)).collect::<Vec<_>>())
-            };
-            format!("p50 {:.2} ms, p99 {:.2} ms", millis(at(500)), millis(at(990)))
-        };
-        Row {
-            name: name.into(),
-            unit: "/s",
-            measured: median(&self.ours),
-            baseline: median(&self.bare),
-            bar: Bar::AtLeast(bar),
-            notes: vec![format!(
-                "{name}: {}; echo {}; rounds {} and {} /s",
-                times(&self.ours),
-                times(&self.bare),
-                rates(&self.ours).join(", "),
-                rates(&self.bare).join(", "),
-            )],
-        }
+/// Of the medians of the rounds.
+fn row(name: &str, bar: f64, measured: &[Load], baseline: &[Load]) -> Row {
+    let rates =
+        |loads: &[Load]| -> Vec<String> { loads.iter().map(|load| format!("{:.0}", load.rate)).collect() };
+    let times = |loads: &[Load]| {
+        let at =
+            |permille| e2e::report::median(&loads.iter().map(|load| load.at(permille)).collect::<Vec<_>>());
+        format!("p50 {:.2} ms, p99 {:.2} ms", millis(at(500)), millis(at(990)))
+    };
+    Row {
+        name: name.into(),
+        unit: "/s",
+        measured: median(measured),
+        baseline: median(baseline),
+        bar: Bar::AtLeast(bar),
+        notes: vec![format!(
+            "{name}: {}; echo {}; rounds {} and {} /s",
+            times(measured),
+            times(baseline),
+            rates(measured).join(", "),
+            rates(baseline).join(", "),
+        )],
     }
 }
 
