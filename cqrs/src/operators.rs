@@ -1,6 +1,6 @@
 use sqlx::Row as _;
 
-use crate::commands::{revoke, until_noticed};
+use crate::commands::{answered_when_noticed, revoke};
 use crate::domain::{Timestamp, UserId};
 use crate::queries::Page;
 use crate::queries::listing::Listing;
@@ -76,11 +76,10 @@ impl Operators {
     /// # Errors
     /// `UserNotFound`.
     pub async fn revoke_api_token(&self, user: UserId) -> Result<(), CommandError> {
-        self.store
-            .transaction(move |tx| Box::pin(async move { revoke(tx, &Caller(user).into()).await }))
-            .await?;
-        until_noticed().await;
-        Ok(())
+        let revoking = self
+            .store
+            .transaction(move |tx| Box::pin(async move { revoke(tx, &Caller(user).into()).await }));
+        answered_when_noticed(revoking).await
     }
 
     /// Changes that the relay has not published.

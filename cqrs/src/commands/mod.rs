@@ -15,7 +15,7 @@ pub use chats::Linked;
 pub use creation::RuleRefusal;
 pub use restated::{HoldAnswer, Released};
 pub use tokens::Holder;
-pub(crate) use tokens::{REPEATABLE, revoke, until_noticed};
+pub(crate) use tokens::{REPEATABLE, answered_when_noticed, revoke};
 
 use crate::domain::{
     Email, Etag, Language, Note, Price, QuietHours, ReminderInterval, Rule, TimeZone, Timestamp, Token, User,

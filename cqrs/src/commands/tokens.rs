@@ -64,14 +64,11 @@ impl Commands {
     ) -> Result<Token, CommandError> {
         let holder = holder.into();
         let request = Request::of(holder.caller, idempotency);
-        let token = self
-            .transaction(move |tx| {
-                let (holder, request) = (holder.clone(), request.clone());
-                Box::pin(async move { rotate(tx, &holder, &request, Timestamp::now()).await })
-            })
-            .await?;
-        until_noticed().await;
-        Ok(token)
+        let rotating = self.transaction(move |tx| {
+            let (holder, request) = (holder.clone(), request.clone());
+            Box::pin(async move { rotate(tx, &holder, &request, Timestamp::now()).await })
+        });
+        answered_when_noticed(rotating).await
     }
 
     /// Takes the API token away, and with it every way to get one by repeating an earlier request, and links that were not
@@ -81,20 +78,19 @@ impl Commands {
     /// `UserNotFound`, `TokenInvalid`.
     pub async fn revoke_token(&self, holder: impl Into<Holder>) -> Result<(), CommandError> {
         let holder = holder.into();
-        self.transaction(move |tx| {
+        let revoking = self.transaction(move |tx| {
             let holder = holder.clone();
             Box::pin(async move { revoke(tx, &holder).await })
-        })
-        .await?;
-        until_noticed().await;
-        Ok(())
+        });
+        answered_when_noticed(revoking).await
     }
 }
 
-/// To be followed by [`until_noticed`].
+/// To be [`answered_when_noticed`].
 pub(crate) async fn revoke(tx: &mut Tx, holder: &Holder) -> Result<(), CommandError> {
     lock_holder(tx, holder).await?;
     for delete in [
+        "delete from api_tokens where user_id = ?",
         "delete from replaced_tokens where user_id = ?",
         "delete from link_tokens where user_id = ?",
         "delete from requests where user_id = ?",
@@ -104,28 +100,28 @@ pub(crate) async fn revoke(tx: &mut Tx, holder: &Holder) -> Result<(), CommandEr
             .execute(tx.connection())
             .await?;
     }
-    Ok(take_api_token(tx, holder.caller.0).await?)
+    Ok(count_revocation(tx).await?)
 }
 
-/// Waits, after the commit, until no server lets a token in any more that [`take_api_token`] took: each asks the database
-/// again within that time.
-pub(crate) async fn until_noticed() {
+/// What came of a transaction that takes a token away, [`until_noticed`]. Also where it failed: it may have been committed, or
+/// another may have done the same.
+pub(crate) async fn answered_when_noticed<T>(transaction: impl Future<Output = T>) -> T {
+    let outcome = transaction.await;
+    until_noticed().await;
+    outcome
+}
+
+/// Waits until no server lets a token in any more that was taken away: each asks the database within that time.
+pub(super) async fn until_noticed() {
     tokio::time::sleep(TRUST).await;
 }
 
-/// Takes away the token that the user has, if any. The last thing that a transaction locks: others wait for the count. To be
-/// followed by [`until_noticed`].
-pub(super) async fn take_api_token(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
-    let taken = sqlx::query("delete from api_tokens where user_id = ?")
-        .bind(user.to_string())
+/// Says that this transaction takes a token away. The last thing that it does: others who take tokens away wait for its end.
+/// To be [`answered_when_noticed`].
+pub(super) async fn count_revocation(tx: &mut Tx) -> Result<(), StoreError> {
+    sqlx::query("update token_revocations set number = number + 1 where id = 1")
         .execute(tx.connection())
-        .await?
-        .rows_affected();
-    if taken > 0 {
-        sqlx::query("update token_revocations set number = number + 1 where id = 1")
-            .execute(tx.connection())
-            .await?;
-    }
+        .await?;
     Ok(())
 }
 
@@ -240,20 +236,27 @@ async fn end_other_repeats(tx: &mut Tx, user: UserId, request: &Request) -> Resu
     Ok(())
 }
 
-/// To be followed by [`until_noticed`], but for a new user's first.
+/// The last thing that a transaction does ([`count_revocation`]), unless it is a new user's first token.
 pub(super) async fn replace_api_token(
     tx: &mut Tx,
     user: UserId,
     now: Timestamp,
 ) -> Result<Token, StoreError> {
     let token = Token::generate_api();
-    take_api_token(tx, user).await?;
+    let replaced = sqlx::query("delete from api_tokens where user_id = ?")
+        .bind(user.to_string())
+        .execute(tx.connection())
+        .await?
+        .rows_affected();
     sqlx::query("insert into api_tokens (token_hash, user_id, created_at) values (?, ?, ?)")
         .bind(token.hash().as_str().to_owned())
         .bind(user.to_string())
         .bind(now.as_micros())
         .execute(tx.connection())
         .await?;
+    if replaced > 0 {
+        count_revocation(tx).await?;
+    }
     Ok(token)
 }
 

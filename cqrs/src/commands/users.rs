@@ -1,5 +1,8 @@
 use super::requests::Request;
-use super::tokens::{Holder, lock_holder, replace_api_token, replace_link, take_api_token, until_noticed};
+use super::tokens::{
+    Holder, answered_when_noticed, count_revocation, lock_holder, replace_api_token, replace_link,
+    until_noticed,
+};
 use super::{Caller, Commands, Idempotency, Registration, UserEdit, creation};
 use crate::domain::{
     Email, Etag, Language, NewRule, ReminderInterval, Rule, TimeZone, Timestamp, User, UserId,
@@ -45,8 +48,8 @@ impl Commands {
                             (user, rules, false)
                         }
                     };
-                    let api_token = replace_api_token(tx, user.id, now).await?;
                     let link = replace_link(tx, user.id, now).await?;
+                    let api_token = replace_api_token(tx, user.id, now).await?;
                     let registration = Registration {
                         user,
                         api_token,
@@ -115,46 +118,14 @@ impl Commands {
     /// `UserNotFound`, `TokenInvalid`.
     pub async fn delete_user(&self, holder: impl Into<Holder>) -> Result<(), CommandError> {
         let holder = holder.into();
-        self.transaction(move |tx| {
+        let deleting = self.transaction(move |tx| {
             let holder = holder.clone();
             Box::pin(async move {
                 lock_holder(tx, &holder).await?;
-                let id = holder.caller.0.to_string();
-                let select = format!(
-                    "select {RULE_COLUMNS} from rules where user_id = ?{}",
-                    tx.dialect.for_update()
-                );
-                let found = dialect::query(select)
-                    .bind(id.clone())
-                    .fetch_all(tx.connection())
-                    .await?;
-                let rules = found.iter().map(rows::rule).collect::<Result<Vec<_>, _>>()?;
-                outbox::enqueue_deleted(tx, &rules, Timestamp::now()).await?;
-                for delete in [
-                    "delete from rules where user_id = ?",
-                    "delete from replaced_tokens where user_id = ?",
-                    "delete from link_tokens where user_id = ?",
-                    "delete from requests where user_id = ?",
-                    "delete from alerts where user_id = ?",
-                    "delete from episodes where user_id = ?",
-                    "delete from deliveries where user_id = ?",
-                ] {
-                    sqlx::query(delete)
-                        .bind(id.clone())
-                        .execute(tx.connection())
-                        .await?;
-                }
-                take_api_token(tx, holder.caller.0).await?;
-                sqlx::query("delete from users where id = ?")
-                    .bind(id)
-                    .execute(tx.connection())
-                    .await?;
-                Ok::<_, CommandError>(())
+                delete(tx, holder.caller.0).await
             })
-        })
-        .await?;
-        until_noticed().await;
-        Ok(())
+        });
+        answered_when_noticed(deleting).await
     }
 }
 
@@ -169,6 +140,36 @@ pub(super) async fn lock_user(tx: &mut Tx, caller: Caller) -> Result<User, Comma
         .fetch_optional(tx.connection())
         .await?;
     Ok(rows::user(&row.ok_or(CommandError::UserNotFound)?)?)
+}
+
+async fn delete(tx: &mut Tx, user: UserId) -> Result<(), CommandError> {
+    let select = format!(
+        "select {RULE_COLUMNS} from rules where user_id = ?{}",
+        tx.dialect.for_update()
+    );
+    let found = dialect::query(select)
+        .bind(user.to_string())
+        .fetch_all(tx.connection())
+        .await?;
+    let rules = found.iter().map(rows::rule).collect::<Result<Vec<_>, _>>()?;
+    outbox::enqueue_deleted(tx, &rules, Timestamp::now()).await?;
+    for delete in [
+        "delete from rules where user_id = ?",
+        "delete from api_tokens where user_id = ?",
+        "delete from replaced_tokens where user_id = ?",
+        "delete from link_tokens where user_id = ?",
+        "delete from requests where user_id = ?",
+        "delete from alerts where user_id = ?",
+        "delete from episodes where user_id = ?",
+        "delete from deliveries where user_id = ?",
+        "delete from users where id = ?",
+    ] {
+        sqlx::query(delete)
+            .bind(user.to_string())
+            .execute(tx.connection())
+            .await?;
+    }
+    Ok(count_revocation(tx).await?)
 }
 
 async fn insert(

@@ -1,8 +1,8 @@
 //! Whose API tokens are whose, remembered for as long as none is taken away.
 //!
-//! Each transaction that takes tokens away counts in `token_revocations`, and its command answers [`TRUST`] after the commit.
-//! A token is let in from memory only while that number was asked for less than `TRUST` ago and was still the same. So nobody
-//! lets a token in any more when its revocation has been answered, however many servers there are.
+//! Each transaction that takes a token away counts in `token_revocations`, and its command answers [`TRUST`] after the commit. A
+//! call is let in from memory only if that number was asked for less than `TRUST` before it came, or after, and was still the
+//! same. So no call that comes after a revocation was answered is let in with the token, whatever server it comes to.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -56,7 +56,8 @@ impl Queries {
             .fold(from, Timestamp::max);
         let from = self.newest(ticker, from, limits.quotes).await?;
         let mut preview = self.counted(ticker, from).await?;
-        preview.latest = self.latest_quote(ticker).await?;
+        // Not one from a moment ago: it must not be older than what was counted.
+        preview.latest = self.latest_quotes(std::slice::from_ref(ticker)).await?.pop();
         let mut replay = Replay {
             range,
             margin,

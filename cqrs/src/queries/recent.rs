@@ -63,7 +63,7 @@ impl RecentQuotes {
         answer
     }
 
-    /// A first price is there for everybody as soon as it is recorded.
+    /// That there is no price is not remembered: the first one is waited for.
     fn forget(&self, ticker: &Ticker, answer: &Arc<Answer>) {
         let mut answers = self.lock();
         if answers
