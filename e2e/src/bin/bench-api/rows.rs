@@ -25,18 +25,26 @@ pub(crate) async fn serve(database_url: &str) -> anyhow::Result<()> {
     let create = "create table bench_rows (id varchar(36) not null primary key, ticker varchar(32) not null, note varchar(500) not null)";
     sqlx::query(create).execute(&mut connection).await?;
     let (calls, waiting) = mpsc::channel(BATCH);
-    tokio::spawn(write(connection, waiting));
     let server = Server::builder().add_service(RuleServiceServer::new(Rows(calls)));
-    bare::serve(server).await
+    tokio::select! {
+        served = bare::serve(server) => served,
+        written = write(connection, waiting) => written,
+    }
 }
 
 /// What came meanwhile is the next batch.
 async fn write(mut connection: MySqlConnection, mut calls: mpsc::Receiver<Waiting>) -> anyhow::Result<()> {
     let mut waiting = Vec::new();
     loop {
-        let room = BATCH - waiting.len();
-        if waiting.is_empty() && calls.recv_many(&mut waiting, room).await == 0 {
+        // Whoever is ready to call gets the chance to.
+        tokio::task::yield_now().await;
+        if waiting.is_empty() && calls.recv_many(&mut waiting, BATCH).await == 0 {
             return Ok(());
+        }
+        while waiting.len() < BATCH
+            && let Ok(call) = calls.try_recv()
+        {
+            waiting.push(call);
         }
         // A power of two: few different statements to prepare.
         let rest = waiting.split_off(1 << waiting.len().ilog2());
