@@ -57,7 +57,7 @@ const BATCH: u16 = 500;
 const POLL: Duration = Duration::from_millis(250);
 
 /// How long the next round waits after one that took all there was: while many commands come, their changes go out together,
-/// which costs the broker and the database much less. A change that comes alone goes at once.
+/// which costs the broker much less. A change that comes alone goes at once.
 const GATHER: Duration = Duration::from_millis(20);
 
 /// How often rules are looked for whose time has passed, and how many are expired at once.
